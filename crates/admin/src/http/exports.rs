@@ -158,8 +158,8 @@ pub(super) async fn file(
 ) -> Result<Response, Problem> {
     admit(&shared, &request, (&id, &name), &link)?;
     let wanted = Wanted::of(&request);
-    let file = shared.exports(|access| access.file(id, name)).await?;
-    Ok(stored_file::answer(&shared.downloads, &wanted, file))
+    let file = shared.exports(|access| access.file(id.clone(), name)).await?;
+    Ok(stored_file::answer(&shared.downloads, &wanted, (&id, file)))
 }
 
 impl Shared {

@@ -150,8 +150,8 @@ pub(super) async fn archive(
 ) -> Result<Response, Problem> {
     admit(&shared, &request, (&id, ARCHIVE), &link)?;
     let wanted = Wanted::of(&request);
-    let file = shared.snapshots(|access| access.archive(id)).await?;
-    Ok(stored_file::answer(&shared.downloads, &wanted, file))
+    let file = shared.snapshots(|access| access.archive(id.clone())).await?;
+    Ok(stored_file::answer(&shared.downloads, &wanted, (&id, file)))
 }
 
 impl Addressed for Snapshot {

@@ -26,6 +26,10 @@ use super::problem::Problem;
 /// dashboards always find one.
 const DOWNLOADS_MAX: usize = 32;
 
+/// And of one export or snapshot, so that a client of one tenant that reads slowly from many
+/// connections leaves places to the others. As many as aria2 opens to one server at most.
+const OF_ONE_MAX: usize = 16;
+
 /// A download whose client has taken nothing for so long makes room for a new one.
 const HANGS_AFTER: Duration = Duration::from_secs(10);
 
@@ -67,8 +71,12 @@ impl Wanted {
     }
 }
 
-/// The answer to a request for a file, by RFC 9110.
-pub(super) fn answer(downloads: &Arc<Downloads>, wanted: &Wanted, file: StoredFile) -> Response {
+/// The answer to a request for a file of an export or a snapshot, by RFC 9110.
+pub(super) fn answer(
+    downloads: &Arc<Downloads>,
+    wanted: &Wanted,
+    (of, file): (&str, StoredFile),
+) -> Response {
     let etag = format!("\"{}\"", file.etag);
     let headers = &wanted.headers;
     if headers.contains_key(header::IF_MATCH) && !names(headers, &header::IF_MATCH, &etag, false) {
@@ -98,8 +106,10 @@ pub(super) fn answer(downloads: &Arc<Downloads>, wanted: &Wanted, file: StoredFi
     if wanted.method == Method::HEAD {
         return response;
     }
-    let Some(place) = downloads.take(wanted.connection.clone()) else {
-        let detail = format!("{DOWNLOADS_MAX} files are being fetched, and no more at a time");
+    let Some(place) = downloads.take(of, wanted.connection.clone()) else {
+        let detail = format!(
+            "at most {DOWNLOADS_MAX} files are fetched at a time, and {OF_ONE_MAX} of one export"
+        );
         return Problem::busy(detail, ASK_AGAIN_AFTER).into_response();
     };
     let pieces = (file.open)(from, length);
@@ -235,6 +245,8 @@ struct State {
 }
 
 struct Download {
+    /// The export or snapshot whose file it is.
+    of: String,
     /// When its client last took something.
     moved_at: Instant,
     connection: Option<Connected>,
@@ -247,12 +259,15 @@ struct Place {
 }
 
 impl Downloads {
-    /// A place for a download, if need be that of one whose client hangs. None: all of them go on.
-    fn take(self: &Arc<Self>, connection: Option<Connected>) -> Option<Place> {
+    /// A place for a download, if need be that of one whose client hangs. None: all of those that
+    /// could make room go on.
+    fn take(self: &Arc<Self>, of: &str, connection: Option<Connected>) -> Option<Place> {
         let mut state = self.state();
-        if state.open.len() >= DOWNLOADS_MAX {
-            let longest = state.open.iter().min_by_key(|(_, download)| download.moved_at);
-            let (id, download) = longest?;
+        let of_it = state.open.values().filter(|download| download.of == of).count();
+        if of_it >= OF_ONE_MAX || state.open.len() >= DOWNLOADS_MAX {
+            let could = |download: &Download| of_it < OF_ONE_MAX || download.of == of;
+            let could = state.open.iter().filter(|(_, download)| could(download));
+            let (id, download) = could.min_by_key(|(_, download)| download.moved_at)?;
             if download.moved_at.elapsed() < HANGS_AFTER {
                 return None;
             }
@@ -261,7 +276,8 @@ impl Downloads {
         }
         let id = state.next;
         state.next += 1;
-        state.open.insert(id, Download { moved_at: Instant::now(), connection });
+        let download = Download { of: of.to_owned(), moved_at: Instant::now(), connection };
+        state.open.insert(id, download);
         Some(Place { downloads: self.clone(), id })
     }
 
@@ -342,7 +358,7 @@ mod tests {
                 Box::pin(futures_util::stream::iter([Ok(bytes)]))
             }),
         };
-        answer(&Arc::default(), &wanted, file)
+        answer(&Arc::default(), &wanted, ("exp_1", file))
     }
 
     #[tokio::test]
@@ -392,20 +408,38 @@ mod tests {
     #[test]
     fn a_client_that_hangs_makes_room_and_one_that_goes_on_does_not() {
         let downloads: Arc<Downloads> = Arc::default();
-        let places: Vec<Place> =
-            (0..DOWNLOADS_MAX).map(|_| downloads.take(None).unwrap()).collect();
-        assert!(downloads.take(None).is_none());
+        let places: Vec<Place> = (0..DOWNLOADS_MAX)
+            .map(|number| downloads.take(&number.to_string(), None).unwrap())
+            .collect();
+        assert!(downloads.take("new", None).is_none());
         let (connection, ended) = Connected::alone();
         let long_ago = Instant::now().checked_sub(HANGS_AFTER).unwrap();
-        let hanging = Download { moved_at: long_ago, connection: Some(connection) };
+        let hanging =
+            Download { of: "3".to_owned(), moved_at: long_ago, connection: Some(connection) };
         downloads.state().open.insert(places[3].id, hanging);
-        let new = downloads.take(None).unwrap();
+        let new = downloads.take("new", None).unwrap();
         assert!(ended());
-        assert!(downloads.take(None).is_none());
+        assert!(downloads.take("new", None).is_none());
         // The place of the one that hung is no longer its own.
         drop(places);
         assert_eq!(downloads.state().open.len(), 1);
         drop(new);
         assert!(downloads.state().open.is_empty());
+    }
+
+    #[test]
+    fn slow_readers_of_one_export_leave_places_to_others() {
+        let downloads: Arc<Downloads> = Arc::default();
+        let other = downloads.take("other", None).unwrap();
+        let long_ago = Instant::now().checked_sub(HANGS_AFTER).unwrap();
+        downloads.state().open.get_mut(&other.id).unwrap().moved_at = long_ago;
+        let places: Vec<Place> =
+            (0..OF_ONE_MAX).map(|_| downloads.take("slow", None).unwrap()).collect();
+        // They take no place of another export, also not of one that hangs.
+        assert!(downloads.take("slow", None).is_none());
+        assert_eq!(downloads.state().open.len(), OF_ONE_MAX + 1);
+        let _others = downloads.take("other", None).unwrap();
+        drop(places);
+        assert!(downloads.take("slow", None).is_some());
     }
 }
