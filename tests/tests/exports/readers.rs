@@ -31,13 +31,16 @@ async fn duckdb_and_node_read_every_member_of_a_gzip_file() {
     let lines = folder(&world, "nd").join("items.ndjson.gz");
     if let Some(mut node) = on_path("node") {
         let count = "const z = require('zlib'), f = require('fs');
-                     console.log(z.gunzipSync(f.readFileSync(process.argv[1])).toString().split('\\n').length)";
+                     const text = z.gunzipSync(f.readFileSync(process.argv[1])).toString();
+                     console.log(text.split('\\n').length)";
         let (counted, _) = succeed(node.args(["-e", count]).arg(&lines));
         assert_eq!(counted.trim(), (ROWS + 1).to_string());
     }
     // A row's body may have a line end, so columns are summed and not lines counted.
     let sums = "import duckdb, sys
-print(duckdb.sql(f\"select count(*), sum(id), sum(big), count(body), count(distinct bytes) from {sys.argv[2].replace('FILE', sys.argv[1])}\").fetchall()[0])";
+sums = 'count(*), sum(id), sum(big), count(body), count(distinct bytes)'
+table = sys.argv[2].replace('FILE', sys.argv[1])
+print(duckdb.sql(f'select {sums} from {table}').fetchall()[0])";
     let sum = ROWS * (ROWS + 1) / 2;
     let big = 9_007_199_254_740_993_u64 * ROWS as u64 + sum as u64;
     let bodies = format!("select count(body) from ({}) r", rows_of_acme(&world, "i.body"));

@@ -25,8 +25,8 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 const HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+         img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     ("x-content-type-options", "nosniff"),
     ("cache-control", "no-store"),
@@ -228,7 +228,8 @@ pub(super) async fn require_loopback_name(
     if shared.state.tokens.required() || host(&request).is_some_and(is_loopback_name) {
         next.run(request).await
     } else {
-        let detail = "without a token only localhost, 127.0.0.1 and [::1] are answered; set http.read_token to use another name";
+        let detail = "without a token only localhost, 127.0.0.1 and [::1] are answered; \
+                      set http.read_token to use another name";
         Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response()
     }
 }

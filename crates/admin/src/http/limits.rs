@@ -134,7 +134,11 @@ impl Limits {
         let taken = state.client(address, now).wrong_tokens.take(now);
         if taken.is_err() && state.warned_at.is_none_or(|at| now.duration_since(at) >= WARN_EVERY) {
             state.warned_at = Some(now);
-            tracing::warn!(event = "http.wrong_tokens", %address, "{address} has shown many wrong tokens; it is answered 429 for now");
+            tracing::warn!(
+                event = "http.wrong_tokens",
+                %address,
+                "{address} has shown many wrong tokens; it is answered 429 for now"
+            );
         }
         taken
     }

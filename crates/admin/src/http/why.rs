@@ -22,8 +22,8 @@ pub(super) struct WhyQuery {
     tenant: String,
     /// Only this mapping.
     mapping: Option<String>,
-    /// Only with `mapping`: a JSON object of the key's columns as `GET quarantine` shows keys, or the text of the only
-    /// one.
+    /// Only with `mapping`: a JSON object of the key's columns as `GET quarantine` shows keys, or
+    /// the text of the only one.
     key: Option<String>,
 }
 
