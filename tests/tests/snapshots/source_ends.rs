@@ -66,8 +66,6 @@ async fn a_session_that_holds_a_lock_is_told_and_waited_for() {
     done.assert_says(0, &["restored 1 rows"]);
     // What somebody else changes after it was shown is not what was agreed: another row is gone, or a
     // row that would be changed has another value, which no snapshot has.
-    snapshots.world.set_variable("FAILPOINTS", "source_restore.planned=1*sleep(1500)");
-    let source = &snapshots.world.source;
     for (before, meanwhile, rows) in [
         ("delete from visit where id < 3", "delete from visit where id = 3", 3),
         (
@@ -76,19 +74,21 @@ async fn a_session_that_holds_a_lock_is_told_and_waited_for() {
             1,
         ),
     ] {
+        let points = snapshots.world.folder().join(format!("points-{rows}.txt"));
+        std::fs::write(&points, "source_restore.planned=pause\n").unwrap();
+        snapshots.world.set_variable("OFFTAKE_FAILPOINTS_FILE", points.to_str().unwrap());
+        let source = &snapshots.world.source;
         source.execute(before).await;
-        let mut done = false;
-        let changed = beside(snapshots.bring_back(&id, &overwrite), async || {
-            let shows = "select count(*) from pg_stat_activity where datname = current_database() \
-                         and application_name = 'offtake snapshot restore' \
-                         and state = 'idle in transaction' and query like '%offtake_plan%'";
-            if source.query_text(shows).await == "1" && !done {
-                source.execute(meanwhile).await;
-                done = true;
-            }
-        })
-        .await;
-        assert!(done, "it was not seen showing");
+        let changed_meanwhile = async {
+            let reached = points.with_extension("reached");
+            until("it knows what it would do", PATIENCE, async || {
+                if reached.exists() { Ok(()) } else { Err("not yet".to_owned()) }
+            })
+            .await;
+            source.execute(meanwhile).await;
+            std::fs::write(&points, "").unwrap();
+        };
+        let (changed, ()) = tokio::join!(snapshots.bring_back(&id, &overwrite), changed_meanwhile);
         changed.assert_says(1, &["the source has changed", "nothing was changed", "--dry-run"]);
         let again = snapshots.bring_back(&id, &overwrite).await;
         again.assert_says(0, &[&format!("restored {rows} rows")]);
