@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use offtake_postgres::{Error, SourcePool};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, IsolationLevel, Row};
 
 use crate::lease::milliseconds;
 use crate::{Kind, PublicId, sql};
@@ -174,8 +174,19 @@ pub enum Created {
 /// Random ids that are tried, should one be taken.
 const ID_ATTEMPTS_MAX: usize = 10;
 
-/// Records a job.
-pub async fn create(client: &Client, new: &NewJob<'_>) -> Result<Created, Error> {
+/// Records a job. While a request with a key does, others with the same key wait: they find what it
+/// has recorded, also where they ask for something else. `client` must not be in a transaction.
+pub async fn create(client: &mut Client, new: &NewJob<'_>) -> Result<Created, Error> {
+    let Some(Repeatable { key, .. }) = new.repeatable else { return record(client, new).await };
+    let begin = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
+    let transaction = begin.start().await?;
+    transaction.execute(sql::LOCK_REQUEST, &[&key]).await?;
+    let created = record(transaction.client(), new).await?;
+    transaction.commit().await?;
+    Ok(created)
+}
+
+async fn record(client: &Client, new: &NewJob<'_>) -> Result<Created, Error> {
     let other = (new.tenant_at_source != new.tenant_id).then_some(new.tenant_at_source);
     for _ in 0..ID_ATTEMPTS_MAX {
         let id = PublicId::fresh(new.kind, Timestamp::now());

@@ -151,7 +151,7 @@ impl Access {
         {
             return Err(JobRefused::Wrong(format!("`callback`: {why}")));
         }
-        let source = dialled(&configuration).await?;
+        let mut source = dialled(&configuration).await?;
         if let Some(job) = self.0.repeated(&source, tenant, key).await? {
             return Ok(item(&job));
         }
@@ -183,7 +183,7 @@ impl Access {
             options: &options,
             repeatable: key,
         };
-        Ok(item(&self.0.record(&source, new).await?))
+        Ok(item(&self.0.record(&mut source, new).await?))
     }
 
     /// An export whose files can be fetched, with its store and its manifest.

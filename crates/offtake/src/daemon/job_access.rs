@@ -69,8 +69,12 @@ impl JobAccess {
         }
     }
 
-    /// Records the job, so that a daemon works on it.
-    pub(super) async fn record(&self, source: &Client, new: Recorded<'_>) -> Result<Job, Refused> {
+    /// Records the job, so that a daemon works on it. `source` must not be in a transaction.
+    pub(super) async fn record(
+        &self,
+        source: &mut Client,
+        new: Recorded<'_>,
+    ) -> Result<Job, Refused> {
         let Recorded { tenant, tenant_at_source, store, options, repeatable } = new;
         let new = NewJob {
             kind: self.kind,

@@ -131,7 +131,7 @@ impl Access {
         let configuration = self.0.configuration.borrow().clone();
         let default = configuration.snapshots.default_store(&configuration.stores);
         let store = self.0.named(wish.store.as_deref(), default)?;
-        let source = dialled(&configuration).await?;
+        let mut source = dialled(&configuration).await?;
         if let Some(job) = self.0.repeated(&source, tenant, repeatable).await? {
             return Ok(item(&job));
         }
@@ -156,7 +156,7 @@ impl Access {
             options: &options,
             repeatable,
         };
-        Ok(item(&self.0.record(&source, new).await?))
+        Ok(item(&self.0.record(&mut source, new).await?))
     }
 
     async fn completed(&self, id: &str) -> Result<Complete, Refused> {

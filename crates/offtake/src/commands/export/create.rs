@@ -47,7 +47,7 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
             .remedy("write --format sql, or leave --inserts out"));
     }
     let goal = goal(context, arguments)?;
-    let source = context.connect_source("export").await?;
+    let mut source = context.connect_source("export").await?;
     let set = catalog::resolve(&source, context.mappings()?).await?;
     let exports = &context.configuration.exports;
     let wish = Wish {
@@ -72,7 +72,7 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
     if let Goal::Store(_) = goal {
         expect_place(&source, exports.queue).await?;
     }
-    let id = record(&source, arguments, &tenant_at_source, &goal, &options).await?;
+    let id = record(&mut source, arguments, &tenant_at_source, &goal, &options).await?;
     match goal {
         Goal::Folder(_) | Goal::File(..) => {
             local::work(context, source, set, &id, arguments.json).await
@@ -180,7 +180,7 @@ fn unfit(set: &MappingSet, tenant: &str, unfit: Unfit) -> Failure {
 }
 
 async fn record(
-    source: &Connection,
+    source: &mut Connection,
     arguments: &ExportCreate,
     tenant_at_source: &str,
     goal: &Goal,
