@@ -29,7 +29,11 @@ const VERIFY_WITHIN: Duration = Duration::from_secs(300);
 pub(super) type Which = Path<(String, String)>;
 
 /// One line that is not empty.
-pub(super) const REASON: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u001f\u007f-\u009f\s][^\u0000-\u001f\u007f-\u009f]*$";
+pub(super) const REASON: &str = concat!(
+    r"^[^\u0000-\u001f\u007f-\u009f]*",
+    r"[^\u0000-\u001f\u007f-\u009f\s]",
+    r"[^\u0000-\u001f\u007f-\u009f]*$",
+);
 
 /// `90s`, `30m`, `1h30m`, `7d`.
 pub(super) const DURATION: &str =

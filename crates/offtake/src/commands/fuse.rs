@@ -93,8 +93,8 @@ async fn known(context: &Context, source: &Client, name: &str) -> Result<String,
     let failure =
         unknown(format!("there is no fuse named {name}"), name, known.iter().map(String::as_str));
     Err(failure.because(
-        "fuses are sequencer, poller, sync, webhooks, exports, snapshots, and tenant:TENANT, destination:TENANT/NAME, \
-         webhook:TENANT/NAME and mapping:NAME of those that a daemon has seen",
+        "fuses are sequencer, poller, sync, webhooks, exports, snapshots, and tenant:TENANT, \
+         destination:TENANT/NAME, webhook:TENANT/NAME and mapping:NAME of those that a daemon has seen",
     ))
 }
 
