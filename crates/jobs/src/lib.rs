@@ -21,10 +21,12 @@ mod lease;
 mod public_id;
 pub mod snapshots;
 mod sql;
+mod stop;
 pub mod stores;
 mod turns;
 
 pub use job::{Job, State};
 pub use lease::{Held, LEASE, Lease, Release, Which, claim, release};
 pub use public_id::{Kind, PublicId};
+pub use stop::PROCESS_STOPPED;
 pub use stores::{Store, StoreSpec};

@@ -15,8 +15,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::stop::Stop;
 use crate::{Held, Job, Kind, LEASE, Lease, PublicId, Release, State, Store, Which};
-use crate::{claim, job, release, stores};
+use crate::{PROCESS_STOPPED, claim, job, release, stores};
 
 /// How often the loop looks for jobs that are due.
 const CLAIM_INTERVAL: Duration = Duration::from_millis(200);
@@ -39,12 +40,12 @@ pub(crate) trait Trade: Send + Sync + 'static {
     /// What a job asks for, as its row has it.
     type Options: DeserializeOwned + Send;
 
-    /// Begins the work on a claimed job, which ends when `stop` is cancelled.
+    /// Begins the work on a claimed job, which ends with `stop`.
     fn begin(
         &self,
         claimed: Claimed<Self::Options>,
         working: &mut JoinSet<()>,
-        stop: &CancellationToken,
+        stop: &Stop,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     fn pool(&self) -> &SourcePool;
@@ -80,6 +81,9 @@ pub(crate) trait Trade: Send + Sync + 'static {
     fn prepare(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
         std::future::ready(Ok(()))
     }
+
+    /// Ends what [`Trade::prepare`] has begun, because the fuse is blown.
+    fn pause(&mut self) {}
 }
 
 /// A job that this process has.
@@ -138,7 +142,7 @@ impl Turns {
     /// Runs until cancelled. What is in progress then is given back, and goes on elsewhere.
     pub(crate) async fn run<T: Trade>(mut self, mut trade: T, shutdown: CancellationToken) {
         let mut working: JoinSet<()> = JoinSet::new();
-        let mut stop = CancellationToken::new();
+        let mut stop = Stop::default();
         let mut trouble = SourceTrouble::new(T::NAME);
         loop {
             tokio::select! {
@@ -157,7 +161,7 @@ impl Turns {
                 }
             }
         }
-        stop.cancel();
+        stop.now(PROCESS_STOPPED);
         while working.join_next().await.is_some() {}
     }
 
@@ -165,23 +169,24 @@ impl Turns {
         &mut self,
         trade: &mut T,
         working: &mut JoinSet<()>,
-        stop: &mut CancellationToken,
+        stop: &mut Stop,
     ) -> Result<(), Error> {
         if self.forget_at <= Instant::now() {
             self.forget_at = Instant::now() + FORGET_INTERVAL;
             job::forget_ended(&self.pool, T::KIND).await?;
         }
-        if self.fuses.borrow().blown(T::NAME).is_some() {
+        if let Some(reason) = self.fuses.borrow().blown(T::NAME) {
             // What works stops, and is given back.
-            stop.cancel();
+            stop.now(format!("the fuse {} is off: {reason}", T::NAME));
             self.expiry.abort_all();
+            trade.pause();
             return Ok(());
         }
         if self.names.is_empty() {
             return Ok(());
         }
-        if stop.is_cancelled() {
-            *stop = CancellationToken::new();
+        if stop.is_now() {
+            *stop = Stop::default();
         }
         trade.prepare().await?;
         while working.len() < self.workers {
@@ -204,7 +209,7 @@ impl Turns {
         trade: &T,
         held: Held,
         working: &mut JoinSet<()>,
-        stop: &CancellationToken,
+        stop: &Stop,
     ) -> Result<(), Error> {
         let Some(id) = PublicId::parse(T::KIND, &held.public_id) else { return Ok(()) };
         let found = job::read(&*self.pool.get().await?, T::KIND, &id).await?;

@@ -262,7 +262,8 @@ async fn a_fuse_and_a_cancel_stop_an_export_and_it_goes_on_afterwards() {
     assert!(complained.contains(&format!("an export that goes on: {id}")), "{complained}");
 
     world.succeed(&["fuse", "off", "exports", "--reason", "the disk is moved"]).await;
-    wait_state(&world, &id, "paused").await;
+    let told = wait_state(&world, &id, "paused").await;
+    assert_eq!(told["reason"], "the fuse exports is off: the disk is moved", "{told}");
     daemon.clear_failpoints().await;
     world.succeed(&["export", "cancel", &id]).await;
     wait_state(&world, &id, "cancelled").await;

@@ -217,7 +217,9 @@ async fn what_stands_in_the_way_is_told_and_nothing_is_deleted_for_it() {
     std::fs::write(&folder, "a file").unwrap();
     snapshots.world.source.execute(DUE).await;
     snapshots.world.succeed(&["fuse", "off", "snapshots", "--reason", "the disk is moved"]).await;
-    let daemon = snapshots.world.daemon().await;
+    let point = "snapshot.before_card";
+    let mut daemon = snapshots.world.spawn_daemon_with_failpoints(&[(point, "pause")]);
+    daemon.wait_ready().await;
     for event in ["snapshot_paused", "store_failed"] {
         daemon.allow(event);
     }
@@ -238,7 +240,21 @@ async fn what_stands_in_the_way_is_told_and_nothing_is_deleted_for_it() {
     assert!(daemon.metric("offtake_store_errors_total{class=\"denied\"}").await >= 1.0);
     std::fs::remove_file(&folder).unwrap();
     std::fs::rename(&away, &folder).unwrap();
+
+    // One that is being made is given back, and leftovers are looked for once the fuse is on.
+    daemon.wait_at_failpoint(point, 1).await;
+    snapshots.world.succeed(&["fuse", "off", "snapshots", "--reason", "it is moved back"]).await;
+    let reason = "select reason from offtake.job where state = 'paused'";
+    let given = "the fuse snapshots is off: it is moved back";
+    snapshots.world.source.wait_text(reason, given).await;
+    let left = snapshots.unfinished(2);
+    daemon.clear_failpoints().await;
+    snapshots.world.succeed(&["fuse", "on", "snapshots"]).await;
     snapshots.wait_states("completed 2").await;
+    until("the leftover is gone", PATIENCE, async || {
+        if left.exists() { Err(String::new()) } else { Ok(()) }
+    })
+    .await;
     daemon.stop().await;
 
     // The newest is lost, so the one before it is the newest. What a command makes stays, and one of

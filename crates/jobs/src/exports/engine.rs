@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Error, Options, Settings, Told, Work, record};
+use crate::stop::Stop;
 use crate::stores::{self, Key};
 use crate::turns::{Claimed, Trade, Turns};
 use crate::{Held, Job, Kind, Lease, PublicId, State, Store};
@@ -63,7 +64,7 @@ impl Trade for Exports {
         &self,
         claimed: Claimed<Options>,
         working: &mut JoinSet<()>,
-        stop: &CancellationToken,
+        stop: &Stop,
     ) -> Result<(), offtake_postgres::Error> {
         let Claimed { held, job, store, options, .. } = claimed;
         let Parts { pool, mappings, settings, .. } = &self.0;
@@ -117,7 +118,7 @@ struct Turn {
     mappings: Vec<Arc<ResolvedMapping>>,
     settings: Settings,
     held: Held,
-    stop: CancellationToken,
+    stop: Stop,
 }
 
 impl Turn {
@@ -135,7 +136,7 @@ impl Turn {
             settings: &self.settings,
             tell: &tell,
         };
-        match work.run(&self.held, &self.stop).await {
+        match work.run(&self.held, self.stop.wait()).await {
             Ended::Completed { warning: None } => {
                 tracing::info!(event = "export_completed", export = %id, "an export is complete");
             }
@@ -160,7 +161,8 @@ impl Turn {
                 tracing::warn!(event = "export_paused", export = %id, "{}", chain(&error));
             }
             Ended::Stopped => {
-                tracing::info!(event = "export_paused", export = %id, "this daemon stops with it");
+                let why = self.stop.why();
+                tracing::info!(event = "export_paused", export = %id, "{why}");
             }
             Ended::Lost => {
                 tracing::info!(event = "export_lost", export = %id, "another daemon has it now");

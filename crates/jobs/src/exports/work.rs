@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::SourcePool;
 use offtake_reading::HeldSnapshot;
-use tokio_util::sync::CancellationToken;
 
 use super::finish::Completed;
 use super::hashes::EarlyHash;
@@ -75,7 +74,7 @@ pub enum Ended {
     Failed(Error),
     /// It goes on later, here or elsewhere.
     Later(Error),
-    /// This process stops; the export goes on elsewhere.
+    /// The work stops here; the export goes on later, or elsewhere.
     Stopped,
     /// Another process has it.
     Lost,
@@ -118,8 +117,9 @@ pub(super) struct EndedSnapshot {
 }
 
 impl Work<'_> {
-    /// Works until the export ends, or this process must stop. What ends it is recorded.
-    pub async fn run(&self, held: &Held, stopping: &CancellationToken) -> Ended {
+    /// Works until the export ends, or until `stopping` says why the work on it must. What ends it
+    /// is recorded.
+    pub async fn run<'r>(&self, held: &Held, stopping: impl Future<Output = &'r str>) -> Ended {
         let ended = self.run_while_held(held, stopping).await;
         if matches!(ended, Ended::Lost)
             && let Err(error) = self.delete_leftovers().await
@@ -130,15 +130,18 @@ impl Work<'_> {
         ended
     }
 
-    async fn run_while_held(&self, held: &Held, stopping: &CancellationToken) -> Ended {
+    async fn run_while_held<'r>(
+        &self,
+        held: &Held,
+        stopping: impl Future<Output = &'r str>,
+    ) -> Ended {
         let done = tokio::select! {
             done = Box::pin(self.work()) => done,
             () = held.ended().cancelled() => return Ended::Lost,
             () = held.cancelled().cancelled() => return self.cancelled().await,
-            () = stopping.cancelled() => {
+            reason = stopping => {
                 let state = Some(State::Paused.as_str());
-                let reason = Some("the process that worked on it was stopped");
-                let given = Release { state, reason, ..Release::default() };
+                let given = Release { state, reason: Some(reason), ..Release::default() };
                 // A source that does not answer now finds the lease run out.
                 let ours = release(self.pool, self.lease, given).await.unwrap_or(true);
                 return if ours { Ended::Stopped } else { Ended::Lost };

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::schedule::{Clock, Schedule, end_old};
 use super::turn::{Ended, Options, Turn, cancel};
 use super::{Error, delete, sweep};
+use crate::stop::Stop;
 use crate::turns::{Claimed, Trade, Turns};
 use crate::{Kind, Lease, PublicId, Store, stores};
 
@@ -95,13 +96,18 @@ impl Trade for Snapshots {
         self.clock.round(stores).await
     }
 
+    fn pause(&mut self) {
+        self.sweeping.abort_all();
+        self.sweep_at = Instant::now();
+    }
+
     type Options = Options;
 
     async fn begin(
         &self,
         claimed: Claimed<Options>,
         working: &mut JoinSet<()>,
-        stop: &CancellationToken,
+        stop: &Stop,
     ) -> Result<(), offtake_postgres::Error> {
         let Claimed { held, id, job, store, options } = claimed;
         let Parts { pool, stores, mappings, max_duration, .. } = &self.parts;
@@ -131,7 +137,7 @@ impl Trade for Snapshots {
             let (id, tenant) = (turn.id.clone(), turn.job.tenant_at_source.clone());
             tracing::info!(event = "snapshot_started", snapshot = %id, "a snapshot is made");
             let ended = turn.run().await;
-            tell(&id, &ended);
+            tell(&id, &ended, turn.stop.why());
             if let (Ended::Completed { .. }, Some(keep)) = (&ended, keep)
                 && let Err(error) = end_old(&pool, &stores, keep, Some(&tenant)).await
             {
@@ -174,7 +180,7 @@ fn chosen(set: &MappingSet, names: &[String]) -> Option<(Vec<Arc<ResolvedMapping
     Some((chosen, narrowed))
 }
 
-fn tell(id: &PublicId, ended: &Ended) {
+fn tell(id: &PublicId, ended: &Ended, stopped: &str) {
     match ended {
         Ended::Completed { rows, bytes } => tracing::info!(
             event = "snapshot_completed",
@@ -200,7 +206,7 @@ fn tell(id: &PublicId, ended: &Ended) {
             tracing::warn!(event = "snapshot_paused", snapshot = %id, "{}", chain(error));
         }
         Ended::Stopped => {
-            tracing::info!(event = "snapshot_paused", snapshot = %id, "this daemon stops with it");
+            tracing::info!(event = "snapshot_paused", snapshot = %id, "{stopped}");
         }
         Ended::Lost => {
             tracing::info!(event = "snapshot_lost", snapshot = %id, "another daemon has it now");

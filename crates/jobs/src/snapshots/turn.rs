@@ -11,11 +11,11 @@ use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{SourcePool, chain};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
-use tokio_util::sync::CancellationToken;
 
 use super::made::files;
 use super::{Asked, Card, Error, check, create, delete, find};
 use crate::lease::{milliseconds, retry_after};
+use crate::stop::Stop;
 use crate::{Held, Job, Lease, PublicId, Release, State, Store, release, sql};
 
 /// What is known of a snapshot that was not made stays for so long.
@@ -56,7 +56,7 @@ pub(super) enum Ended {
     Failed(Error),
     /// It is tried again, here or elsewhere.
     Later(Error),
-    /// This process stops.
+    /// The work stops here.
     Stopped,
     /// Another process has it.
     Lost,
@@ -73,7 +73,7 @@ pub(super) struct Turn {
     pub(super) narrowed: bool,
     pub(super) max_duration: Duration,
     pub(super) held: Held,
-    pub(super) stop: CancellationToken,
+    pub(super) stop: Stop,
 }
 
 impl Turn {
@@ -85,9 +85,8 @@ impl Turn {
             () = self.held.cancelled().cancelled() => {
                 return self.cancelled().await;
             }
-            () = self.stop.cancelled() => {
-                let reason = "the process that worked on it was stopped";
-                return match self.give_back(reason, Duration::ZERO, false).await {
+            why = self.stop.wait() => {
+                return match self.give_back(why, Duration::ZERO, false).await {
                     true => Ended::Stopped,
                     false => Ended::Lost,
                 };

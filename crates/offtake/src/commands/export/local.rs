@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use offtake_jobs::exports::{Ended, Error, Options, Settings, Told, Work, deliver};
 use offtake_jobs::stores::Key;
-use offtake_jobs::{Job, Kind, LEASE, PublicId, State, Store, Which, claim, job};
+use offtake_jobs::{Job, Kind, LEASE, PROCESS_STOPPED, PublicId, State, Store, Which, claim, job};
 use offtake_loops::Fuses;
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::{Connection, SourcePool, SqlState, catalog, chain};
@@ -188,7 +188,11 @@ async fn attempt(
         settings: &settings,
         tell: &tell,
     };
-    Ok(work.run(&held, stopping).await)
+    let stopped = async {
+        stopping.cancelled().await;
+        PROCESS_STOPPED
+    };
+    Ok(work.run(&held, stopped).await)
 }
 
 /// The mappings of an export, in its order.
