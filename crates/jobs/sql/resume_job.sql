@@ -7,6 +7,7 @@ update offtake.job j
    and (j.leased_until is null or j.leased_until <= now())
    and (j.expires_at is null or j.expires_at > now())
    and not exists (select from offtake.job o
-                    where o.kind = 'export' and j.kind = 'export' and o.tenant_id = j.tenant_id and o.job_id <> j.job_id
+                    where o.kind = 'export' and j.kind = 'export' and o.job_id <> j.job_id
+                      and coalesce(o.source_tenant_id, o.tenant_id) = coalesce(j.source_tenant_id, j.tenant_id)
                       and o.state in ('accepted', 'processing', 'paused', 'settling'))
 returning j.state

@@ -80,8 +80,11 @@ impl Snapshots {
     }
 
     async fn run(&self, arguments: &[&str]) -> Ended {
-        let arguments = [&["snapshot"], arguments].concat();
-        let output = self.world.offtake(&arguments).await;
+        self.command(&[&["snapshot"], arguments].concat()).await
+    }
+
+    async fn command(&self, arguments: &[&str]) -> Ended {
+        let output = self.world.offtake(arguments).await;
         Ended {
             code: output.status.code().unwrap_or(-1),
             told: String::from_utf8(output.stdout).unwrap(),

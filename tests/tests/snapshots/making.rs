@@ -147,7 +147,8 @@ async fn a_tenant_without_a_row_is_told_and_made_only_if_asked_for() {
     snapshots.run(&["validate", &id]).await.assert_says(0, &["0 rows"]);
 }
 
-/// A uuid in capitals is the same tenant: its snapshots are listed under the source's spelling.
+/// A uuid in capitals is the same tenant: its snapshots are listed under the source's spelling, and
+/// one export of it goes on at a time.
 #[tokio::test]
 async fn a_tenant_may_be_spelled_as_its_type_reads_it() {
     let world = World::with_tenants(["acme"]).await;
@@ -162,6 +163,23 @@ async fn a_tenant_may_be_spelled_as_its_type_reads_it() {
     assert_eq!(made["tenant"], snapshots.world.id("acme"));
     let listed = snapshots.run(&["list", "--tenant", &typed, "--json"]).await.json();
     assert_eq!(listed[0]["id"], made["id"]);
+
+    let world = &snapshots.world;
+    let export =
+        |tenant| ["export", "create", "--tenant", tenant, "--format", "csv", "--store", "disk"];
+    let goes_on = "select public_id from offtake.job where state = 'accepted' and kind = 'export'";
+    for (one, other) in [(world.id("acme"), typed.as_str()), (typed.as_str(), world.id("acme"))] {
+        world.succeed(&export(one)).await;
+        let id = world.source.query_text(goes_on).await;
+        let refused = snapshots.command(&export(other)).await;
+        refused.assert_says(1, &[&format!("has an export that goes on: {id}")]);
+        world.succeed(&["export", "cancel", &id]).await;
+        world.succeed(&export(other)).await;
+        let refused = snapshots.command(&["export", "resume", &id]).await;
+        refused.assert_says(1, &["another export"]);
+        let id = world.source.query_text(goes_on).await;
+        world.succeed(&["export", "cancel", &id]).await;
+    }
 }
 
 /// Only some mappings, and the list says so.
