@@ -1,8 +1,8 @@
 -- Claims a job that is due. $1 text: the kind; $2 bigint: the lease in milliseconds; $3 text: the
 -- process that claims; $4 text[]: stores that the process has; $5 text: the id of the job that a command claims
 -- for itself, or null: any that has one of the stores. A job whose process died is due when its lease
--- has run out. Daemons leave the jobs of a tenant whose
--- fuse is blown. One that is to be cancelled is claimed at once.
+-- has run out. Daemons leave the jobs of a tenant whose fuse is blown, as the job spells the tenant or as the
+-- source prints it. One that is to be cancelled is claimed at once.
 -- A transaction of its own. Uses job_due; skips what another claim holds; waits for nothing.
 update offtake.job j
    set attempt = j.attempt + 1, leased_until = now() + $2::bigint * interval '1 millisecond', leased_by = $3,
@@ -15,7 +15,8 @@ update offtake.job j
       and case when $5::text is null then d.store = any($4::text[]) else d.public_id = $5 end
       and ($5::text is not null
            or not exists (select from offtake.fuse f
-                           where not f.enabled and (f.until is null or f.until > now()) and f.name = 'tenant:' || d.tenant_id))
+                           where not f.enabled and (f.until is null or f.until > now())
+                             and f.name in ('tenant:' || d.tenant_id, 'tenant:' || coalesce(d.source_tenant_id, d.tenant_id))))
     order by d.not_before, d.job_id
     limit 1
     for no key update skip locked)

@@ -151,7 +151,7 @@ async fn a_tenant_without_a_row_is_told_and_made_only_if_asked_for() {
 /// one export of it goes on at a time.
 #[tokio::test]
 async fn a_tenant_may_be_spelled_as_its_type_reads_it() {
-    let world = World::with_tenants(["acme"]).await;
+    let world = World::with_tenants(["acme", "globex"]).await;
     let mut snapshots = Snapshots { world };
     let files = snapshots.world.folder().join("files");
     snapshots.world.configure(|configuration| {
@@ -180,6 +180,25 @@ async fn a_tenant_may_be_spelled_as_its_type_reads_it() {
         let id = world.source.query_text(goes_on).await;
         world.succeed(&["export", "cancel", &id]).await;
     }
+
+    // The tenant's fuse, by its own spelling. The other tenant's export, asked for later, is made.
+    let (acme, globex) = (world.id("acme"), world.id("globex"));
+    let fuse = format!("insert into offtake.fuse (name, enabled) values ('tenant:{acme}', false)");
+    world.source.execute(&fuse).await;
+    world.succeed(&export(&typed)).await;
+    world.succeed(&export(globex)).await;
+    let daemon = world.daemon().await;
+    let state = |tenant| {
+        format!(
+            "select state from offtake.job where kind = 'export' and lower(tenant_id) = '{tenant}'
+              order by job_id desc limit 1"
+        )
+    };
+    world.source.wait_text(&state(globex), "completed").await;
+    assert_eq!(world.source.query_text(&state(acme)).await, "accepted");
+    world.source.execute("delete from offtake.fuse").await;
+    world.source.wait_text(&state(acme), "completed").await;
+    daemon.stop().await;
 }
 
 /// Only some mappings, and the list says so.
