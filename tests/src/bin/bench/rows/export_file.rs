@@ -16,7 +16,7 @@ use crate::rows::OFFTAKE;
 
 pub(crate) const ROW: Row = Row {
     name: "export_file",
-    about: "A daemon exports 1 000 000 rows of one tenant as CSV without compression, from the request to the end; psql copies the same rows into a file.",
+    about: "A daemon exports 4 000 000 rows of one tenant, 1 GB, as CSV without compression, from the request to the end; psql copies the same rows into a file.",
     targets: &[
         Target { beside: Some(BARE), limit: Limit::AtLeast(0.6), ..target(RATE.0) },
         Target { limit: Limit::AtMost(256.0), ..target(MEMORY.0) },
@@ -32,11 +32,11 @@ const BARE: &str = "psql \\copy";
 const RATE: (&str, &str) = ("rate", "MB/s");
 const MEMORY: (&str, &str) = ("peak memory over the idle daemon", "MiB");
 
-/// How often a row's text is repeated in the file: 45 make it 10 GB, while the source stays small.
+/// How often a row's text is repeated in the file: 11 make it 10 GB, while the source stays small.
 const WIDEN: &str = "OFFTAKE_BENCH_EXPORT_WIDEN";
 
 async fn measure(plan: Plan) -> anyhow::Result<Figures> {
-    let rows = plan.either(1_000_000, 20_000);
+    let rows = plan.either(4_000_000, 20_000);
     let widen: u32 = match std::env::var(WIDEN) {
         Ok(text) => text.parse().with_context(|| format!("{WIDEN} is a number"))?,
         Err(_) => 1,
