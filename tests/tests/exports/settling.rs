@@ -1,5 +1,6 @@
 //! Files are of one moment, also where the rows change while they are read in many snapshots.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use offtake_tests::World;
@@ -13,7 +14,9 @@ query: select a.tenant as tenant_id, a.id, a.amount from public.account a
 target: { table: accounts }
 ";
 
-const ROWS: i64 = 30_000;
+/// A million rows of each tenant with `OFFTAKE_SOAK=1`.
+static ROWS: LazyLock<i64> =
+    LazyLock::new(|| if std::env::var_os("OFFTAKE_SOAK").is_some() { 1_000_000 } else { 30_000 });
 const AMOUNT: i64 = 1000;
 
 async fn world() -> World {
@@ -22,15 +25,16 @@ async fn world() -> World {
         .mappings(&[("accounts", ACCOUNTS)])
         .setting(
             "/exports",
-            json!({ "chunk_rows": 500, "work": "20ms", "pause": "1ms", "settle": "60s" }),
+            json!({ "chunk_rows": *ROWS / 60, "work": "20ms", "pause": "1ms", "settle": "60s" }),
         )
         .await;
     let tables = format!(
         "create table account (tenant text, id int, amount bigint not null, primary key (tenant, id));
-         insert into account select t, n, {AMOUNT} from unnest(array['{}', '{}']) t, generate_series(1, {ROWS}) n;
+         insert into account select t, n, {AMOUNT} from unnest(array['{}', '{}']) t, generate_series(1, {}) n;
          analyze account",
         world.id("acme"),
-        world.id("globex")
+        world.id("globex"),
+        *ROWS
     );
     world.source.execute(&tables).await;
     world.succeed(&["init"]).await;
@@ -49,7 +53,7 @@ async fn transfer(world: &World, seed: u64, end: &AtomicBool, made: &AtomicU64) 
         i64::try_from(number >> 33).unwrap() % below + 1
     };
     while !end.load(Ordering::Relaxed) {
-        let (from, to, by) = (random(ROWS), random(ROWS), random(100));
+        let (from, to, by) = (random(*ROWS), random(*ROWS), random(100));
         let statement = format!(
             "begin; update account set amount = amount - {by} where tenant = '{acme}' and id = {from};
              update account set amount = amount + {by} where tenant = '{acme}' and id = {to}; commit"
@@ -98,7 +102,7 @@ async fn a_sum_that_never_changes_is_the_same_in_files_of_many_snapshots() {
         assert_eq!(told["state"], "completed", "{told}");
         assert_eq!(told["consistency"], "settled", "{told}");
         let text = unzipped(&folder(&world, &name).join("accounts.csv.gz"));
-        assert_eq!(sum(&text), (ROWS * AMOUNT, ROWS), "{told}");
+        assert_eq!(sum(&text), (*ROWS * AMOUNT, *ROWS), "{told}");
     }
 }
 
@@ -127,7 +131,7 @@ async fn a_table_that_is_locked_for_a_while_is_waited_for() {
     let (told, ()) = tokio::join!(create(&world, "csv", "locked", &[]), unlocked);
     assert_eq!(told["state"], "completed", "{told}");
     let text = unzipped(&folder(&world, "locked").join("accounts.csv.gz"));
-    assert_eq!(sum(&text), (ROWS * AMOUNT, ROWS), "{told}");
+    assert_eq!(sum(&text), (*ROWS * AMOUNT, *ROWS), "{told}");
 
     let to = folder(&world, "cancelled");
     let create = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to"];
@@ -150,8 +154,9 @@ async fn a_table_that_is_locked_for_a_while_is_waited_for() {
 async fn a_table_that_is_truncated_meanwhile_is_read_as_of_one_moment() {
     let world = world().await;
     let again = format!(
-        "begin; truncate account; insert into account select '{}', n, {AMOUNT} from generate_series(1, {ROWS}) n; commit",
-        world.id("acme")
+        "begin; truncate account; insert into account select '{}', n, {AMOUNT} from generate_series(1, {}) n; commit",
+        world.id("acme"),
+        *ROWS
     );
     let session = world.source.connect().await;
     let end = AtomicBool::new(false);
@@ -172,5 +177,5 @@ async fn a_table_that_is_truncated_meanwhile_is_read_as_of_one_moment() {
     assert!(times > 0);
     assert_ne!(told["consistency"], Value::from("none"), "{told}");
     let text = unzipped(&folder(&world, "truncated").join("accounts.csv.gz"));
-    assert_eq!(sum(&text), (ROWS * AMOUNT, ROWS), "{told}");
+    assert_eq!(sum(&text), (*ROWS * AMOUNT, *ROWS), "{told}");
 }
