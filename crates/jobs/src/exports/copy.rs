@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
@@ -179,18 +179,22 @@ impl Work<'_> {
         read: mpsc::Sender<ReadPart<'a>>,
     ) -> Result<(), Error> {
         let work_left = || self.settings.work.saturating_sub(begun.elapsed());
-        let mut first = true;
+        // None: nothing was read yet.
+        let mut longest: Option<Duration> = None;
         while let Some(next) = left.front() {
             // A store that is slow must not lengthen the snapshot.
             let room = tokio::time::timeout(work_left(), read.reserve()).await;
             let Ok(Ok(room)) = room else { break };
-            // One part at least, or a short `work` would never end.
-            if !std::mem::take(&mut first) && work_left().is_zero() {
+            // One part at least, or a short `work` would never end. No part is begun that would take
+            // longer than what is left, if it takes as long as the longest before it.
+            if longest.is_some_and(|longest| work_left() <= longest) {
                 break;
             }
+            let began = Instant::now();
             let range = KeyRange::behind(next.after.as_deref());
             let place = Place { chunk: next.chunk, piece: 0, round: 0 };
             let found = self.read(snapshot, next.mapping, (range, next.rows_max), place).await?;
+            longest = longest.max(Some(began.elapsed()));
             match Next::behind(&found.part, next.mapping, self.chunk_rows()) {
                 Some(behind) => left[0] = behind,
                 None => drop(left.pop_front()),
