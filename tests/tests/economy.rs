@@ -189,8 +189,9 @@ async fn numbers_without_a_change_are_looked_for_once() {
 /// A chunk that goes into the table itself leaves nothing in the staging table. Truncating it before
 /// each chunk took a tenth of a first copy.
 #[tokio::test]
-async fn a_first_copy_truncates_no_staging_table() {
-    let notes = "source: { table: public.note, tenant: tenant }\nquery: select tenant as tenant_id, id, body from note\n\
+async fn a_staging_table_is_truncated_by_large_changes_and_no_first_copy() {
+    let notes = "source: { table: public.note, tenant: tenant }\n\
+                 query: select tenant as tenant_id, id, body from note\n\
                  target: { table: notes }\n";
     let plan = World::with_tenants(["acme"]).mappings(&[("notes", notes)]);
     let world = plan.without_init().rows_at_once(1).await;
@@ -213,5 +214,16 @@ async fn a_first_copy_truncates_no_staging_table() {
     let (tables, truncated) = found.split_once('|').expect("two numbers");
     assert_ne!(tables, "0", "the session has staging tables");
     assert_eq!(truncated, "0");
+
+    // A large batch of changes leaves nothing there, neither rows nor the space of deleted ones.
+    for body in ["y", "z"] {
+        let change = format!("update note set body = repeat('{body}', 300 * 1024)");
+        world.source.execute(&change).await;
+        world.wait_in_step().await;
+        oracle::assert_equal(&world).await;
+        let left = "select sum(pg_relation_size(oid))
+                      from pg_class where relpersistence = 't' and relkind = 'r'";
+        assert_eq!(world.tenant("acme").destination.query_text(left).await, "0");
+    }
     daemon.stop().await;
 }

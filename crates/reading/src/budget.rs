@@ -34,7 +34,8 @@ impl BatchBudget {
         self.used += bytes;
     }
 
-    /// Rows and bytes, of a chunk of so many rows at most. One row always fits, otherwise a copy would stop while changes keep coming.
+    /// Rows and bytes, of a chunk of so many rows at most. One row always fits, otherwise a copy would
+    /// stop while changes keep coming.
     pub(crate) fn for_chunk(&self, rows_max: usize) -> (usize, usize) {
         let left = self.bytes_max.saturating_sub(self.used);
         (scaled(rows_max, left, self.bytes_max), left)

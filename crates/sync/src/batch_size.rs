@@ -76,3 +76,28 @@ impl BatchSizes {
         self.reduced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_has_more_rows_than_a_batch_until_fewer_fit() {
+        let sizes = BatchSizes::new(5000, 20_000);
+        let of = |id| (sizes.get(id), sizes.chunk(id));
+        assert_eq!(of(1), (5000, 20_000));
+        // Rows so large that a chunk is cut, and a batch of changes is not.
+        sizes.fit(1, 8000);
+        assert_eq!(of(1), (5000, 8000));
+        // Changes that took too long.
+        sizes.halve(1);
+        assert_eq!(of(1), (2500, 2500));
+        assert_eq!(of(2), (5000, 20_000), "another destination");
+        for _ in 0..20 {
+            sizes.grow(1);
+        }
+        assert_eq!(of(1), (5000, 20_000));
+        let sizes = BatchSizes::new(5000, 10);
+        assert_eq!((sizes.get(1), sizes.chunk(1)), (5000, 10));
+    }
+}

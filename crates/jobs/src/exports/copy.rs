@@ -170,7 +170,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Reads parts until `work` is over, each when the one before it is being stored.
+    /// Reads parts until `work` is over, each while those before it are being stored.
     async fn read_ahead<'a>(
         &self,
         snapshot: &HeldSnapshot,

@@ -70,8 +70,8 @@ impl FileHash {
 }
 
 /// The SHA-256 of a file whose parts are being stored, in their order: then they need not be read
-/// again for it, which took a sixth of an export's time. A store says that an object is what was
-/// put, and an object's name belongs to this attempt alone.
+/// again for it, which took a sixth of an export's time. The store has confirmed each object by then,
+/// and no other attempt writes under its name.
 pub(super) struct EarlyHash {
     hash: FileHash,
     /// The hashes of the parts.

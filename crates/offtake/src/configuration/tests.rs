@@ -245,6 +245,14 @@ fn tenants_that_share_a_schema_must_all_say_so() {
 }
 
 #[test]
+fn a_chunk_has_four_batches_unless_it_is_given() {
+    let chunk_rows = |sync: &str| parse(&format!("{SOURCE}{sync}")).unwrap().sync.chunk_rows;
+    assert_eq!(chunk_rows(""), 20_000);
+    assert_eq!(chunk_rows("sync: { batch_rows: 50 }\n"), 200);
+    assert_eq!(chunk_rows("sync: { batch_rows: 50, chunk_rows: 7 }\n"), 7);
+}
+
+#[test]
 fn defaults_are_those_of_the_schema() {
     let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
     let effective = serde_json::to_value(parse(SOURCE).unwrap().masked()).unwrap();
