@@ -413,6 +413,28 @@ async fn a_purge_takes_only_rows_that_are_the_tenant_s_and_all_of_them() {
     assert_eq!(own.query_text(left).await, "0 0 0");
 }
 
+/// The server may have the sessions of a daemon that ended for a moment longer; none is left that
+/// could let go of the destination.
+#[tokio::test]
+async fn the_command_goes_on_once_the_last_session_of_a_daemon_has_ended() {
+    let (world, _shared) = world().await;
+    let daemon = world.daemon().await;
+    wait_in_sync(&world, &daemon, &["acme"]).await;
+    daemon.stop().await;
+    let late = world.source.connect().await;
+    late.batch_execute("set application_name = 'offtake'").await.unwrap();
+    leave(&world, "acme").await;
+    let ends = async {
+        let asked = "select count(*) from pg_stat_activity where datname = current_database() \
+                     and application_name = 'offtake forget' and query like '%pg_stat_activity%'";
+        world.source.wait_text(asked, "1").await;
+        drop(late);
+    };
+    let command = ["forget", "--tenant", world.id("acme"), "--yes"];
+    let ((code, said, told), ()) = tokio::join!(offtake(&world, &command), ends);
+    assert_eq!(code, 0, "{said}{told}");
+}
+
 /// The configuration, the source and the rows may spell a tenant's id in different ways.
 #[tokio::test]
 async fn a_tenant_is_forgotten_by_either_spelling() {

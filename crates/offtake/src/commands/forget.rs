@@ -46,9 +46,7 @@ pub(super) async fn execute(context: &Context, arguments: &Forget) -> Result<Exi
     if !named.is_empty() {
         return Err(Failure::all(named));
     }
-    if daemon_runs(&source).await? {
-        wait_until_let_go(&source, context, &kept).await?;
-    }
+    wait_until_let_go(&source, context, &kept).await?;
     match address {
         Some(url) => purge::execute(context, &source, &kept[0], url, arguments.yes).await,
         None => forget(&source, &kept, arguments.yes).await,
@@ -144,7 +142,8 @@ fn still_named(context: &Context, list: &DestinationList, kept: &Kept) -> Option
     })
 }
 
-/// Waits until the daemons that run have read that the destinations are named no longer.
+/// Waits until the daemons that run have read that the destinations are named no longer. A session
+/// of a daemon that has just ended may stay for a moment, so each look is at both.
 async fn wait_until_let_go(
     source: &Client,
     context: &Context,
@@ -152,7 +151,7 @@ async fn wait_until_let_go(
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + context.configuration.destinations.refresh + REFRESH_MARGIN;
     let ids: Vec<i64> = kept.iter().map(|kept| kept.destination_id).collect();
-    loop {
+    while daemon_runs(source).await? {
         let tenant = &kept[0].tenant;
         let now =
             kept_destinations(source, tenant, None).await.map_err(|error| unreadable(&error))?;
@@ -174,6 +173,7 @@ async fn wait_until_let_go(
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
+    Ok(())
 }
 
 fn label(kept: &Kept) -> String {
