@@ -6,7 +6,7 @@
 //! a table is visible to the snapshot all the same, and [`HeldSnapshot::unbroken`] finds that out.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use offtake_mapping::compose::{self, KeyRange, ReadRange};
 use offtake_mapping::{ResolvedMapping, TableName, foreign};
@@ -32,9 +32,11 @@ const LEAVE_PAGE: &str = "rollback to savepoint page; release savepoint page";
 pub struct HeldSnapshot {
     session: Option<PooledConnection>,
     pool: SourcePool,
+    pub begun: Instant,
     /// The highest sequence id visible in it.
     pub head: i64,
     pub epoch: String,
+    statement_timeout: Duration,
     tables: Vec<String>,
     storage: String,
 }
@@ -57,6 +59,19 @@ pub struct PageWanted<'a> {
     /// At most so many rows and bytes of them; one row at least.
     pub rows_max: usize,
     pub bytes_max: usize,
+    /// Until when the page must be read; None: as long as a statement may take.
+    pub until: Option<Instant>,
+}
+
+/// What came of reading a page.
+#[derive(Debug)]
+pub enum Read {
+    Page(Page),
+    /// The application has locked a table of the query for longer than half a second; the caller
+    /// tries again later, or gives up.
+    Locked,
+    /// [`PageWanted::until`] came first. The caller ends the snapshot.
+    Late,
 }
 
 /// The first rows of a range, in key order.
@@ -106,8 +121,10 @@ impl HeldSnapshot {
         let mut snapshot = Self {
             session: Some(session),
             pool: pool.clone(),
+            begun: Instant::now(),
             head: 0,
             epoch: String::new(),
+            statement_timeout,
             tables,
             storage,
         };
@@ -124,25 +141,36 @@ impl HeldSnapshot {
         self.session.as_ref().unwrap_or_else(|| unreachable!("only its end takes it"))
     }
 
-    /// Reads the first rows of a range. None: the application has locked a table of the query for
-    /// longer than half a second; the caller tries again later, or gives up.
+    /// Reads the first rows of a range.
     ///
     /// A row that the query cannot compute is an error that names it: a page has all rows.
-    pub async fn read(&self, wanted: &PageWanted<'_>) -> Result<Option<Page>, Error> {
+    pub async fn read(&self, wanted: &PageWanted<'_>) -> Result<Read, Error> {
         let client = self.client();
-        client.batch_execute("savepoint page").await.map_err(Error::source)?;
-        let read = read_page(client, wanted).await;
-        let locked = matches!(&read, Err(Error::Source(error)) if gave_way(error));
-        if let (Err(Error::Source(_)), false) = (&read, locked) {
-            return read.map(Some);
-        }
+        let left = wanted.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.filter(|left| *left < self.statement_timeout);
+        let begin = match left {
+            // 0 would be without an end.
+            Some(left) => &format!(
+                "savepoint page; set local statement_timeout = {}",
+                left.as_millis().max(1)
+            ),
+            None => "savepoint page",
+        };
+        client.batch_execute(begin).await.map_err(Error::source)?;
+        let read = match read_page(client, wanted).await {
+            Ok(page) => Ok(Read::Page(page)),
+            Err(Error::Source(error)) if gave_way(&error) => Ok(Read::Locked),
+            Err(Error::Source(error)) => return Err(Error::Source(error)),
+            Err(Error::TooSlow { .. }) if left.is_some() => Ok(Read::Late),
+            Err(error) => Err(error),
+        };
         client.batch_execute(LEAVE_PAGE).await.map_err(Error::source)?;
-        if locked { Ok(None) } else { read.map(Some) }
+        read
     }
 
     /// The lines of a `COPY (…) TO STDOUT` that names everything by its schema: nothing but
     /// `pg_catalog` is on the search path. Whole lines of at most `bytes_max`, one at least; true:
-    /// there are more. None: as in [`read`](Self::read).
+    /// there are more. None: the application has locked a table, as in [`Read::Locked`].
     pub async fn lines(
         &self,
         statement: &str,
@@ -263,7 +291,7 @@ async fn read_storage(connection: &PooledConnection, tables: &[String]) -> Resul
 }
 
 async fn read_page(client: &Client, wanted: &PageWanted<'_>) -> Result<Page, Error> {
-    let PageWanted { mapping, tenant_id, range, printed, rows_max, bytes_max } = *wanted;
+    let PageWanted { mapping, tenant_id, range, printed, rows_max, bytes_max, .. } = *wanted;
     let (statement, key_columns) = match printed {
         Printed::Columns => {
             (compose::copy_chunk(mapping, tenant_id, range, rows_max), key_columns(mapping))

@@ -42,7 +42,9 @@ pub use events::{
 pub use failed_rows::{FAILED_ROWS_MAX, FailedRow};
 pub use group::{GROUP_CHANGES_MAX, Member, WantedOfGroup, read_group};
 pub use head::{Head, read_head};
-pub use held::{HeldSnapshot, Page, PageWanted, Printed, Unnumbered, are_numbered, changed_ranges};
+pub use held::{
+    HeldSnapshot, Page, PageWanted, Printed, Read, Unnumbered, are_numbered, changed_ranges,
+};
 pub use rows::{Rows, key_of, unescape_bytes};
 pub use snapshot::read_batch;
 pub use stretch::{Stretch, find_end, read_stretch};

@@ -179,3 +179,69 @@ async fn a_table_that_is_truncated_meanwhile_is_read_as_of_one_moment() {
     let text = unzipped(&folder(&world, "truncated").join("accounts.csv.gz"));
     assert_eq!(sum(&text), (*ROWS * AMOUNT, *ROWS), "{told}");
 }
+
+/// Some rows take three milliseconds each.
+const SLOW: &str = "
+source: { table: public.account, tenant: tenant, key: { id: id } }
+query: >-
+  select a.tenant as tenant_id, a.id, case when a.id > 10000 then public.slowly(a.amount) else a.amount end as amount
+    from public.account a
+target: { table: accounts }
+";
+
+/// The age of the oldest snapshot that an export has had open.
+async fn watch_snapshots(world: &World, end: &AtomicBool) -> f64 {
+    let age = "select coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0)::float8::text
+                 from pg_stat_activity
+                where datname = current_database() and application_name like 'offtake%' and backend_xmin is not null";
+    let mut oldest: f64 = 0.0;
+    while !end.load(Ordering::Relaxed) {
+        oldest = oldest.max(world.source.query_text(age).await.parse().unwrap());
+    }
+    oldest
+}
+
+/// A page that would take longer than what is left of `work` ends with it, while the rows are copied
+/// and while chunks that grew are read again. It is read with fewer rows in the next snapshot.
+#[tokio::test]
+async fn no_snapshot_outlasts_its_time_where_rows_are_slow() {
+    let world = World::with_tenants(["acme"])
+        .without_init()
+        .mappings(&[("accounts", SLOW)])
+        .setting(
+            "/exports",
+            json!({ "chunk_rows": 500, "work": "1s", "pause": "1ms", "settle": "1s" }),
+        )
+        .await;
+    let tables = format!(
+        "create table account (tenant text, id int, amount bigint not null, primary key (tenant, id));
+         insert into account select '{}', n * 10, {AMOUNT} from generate_series(1, 1500) n;
+         analyze account;
+         create function slowly(bigint) returns bigint language plpgsql stable as
+           'begin perform pg_sleep(0.003); return $1; end'",
+        world.id("acme"),
+    );
+    world.source.execute(&tables).await;
+    world.succeed(&["init"]).await;
+    let end = AtomicBool::new(false);
+    let export = async {
+        let told = create(&world, "csv", "slow", &[]).await;
+        end.store(true, Ordering::Relaxed);
+        told
+    };
+    let grow = async {
+        // The copy is in the slow rows, and all parts of its first snapshots are recorded.
+        let slow = "select count(*) > 2 from offtake.job_chunk";
+        world.source.wait_text(slow, "t").await;
+        let insert = format!(
+            "insert into account select tenant, id + 5, {AMOUNT} from account where id > 10000"
+        );
+        world.source.execute(&insert).await;
+    };
+    let (told, oldest, ()) = tokio::join!(export, watch_snapshots(&world, &end), grow);
+    assert_eq!(told["state"], "completed", "{told}");
+    assert_eq!(told["consistency"], "settled", "{told}");
+    assert!(oldest < 1.5, "{oldest} s");
+    let text = unzipped(&folder(&world, "slow").join("accounts.csv.gz"));
+    assert_eq!(sum(&text), (2000 * AMOUNT, 2000), "{told}");
+}

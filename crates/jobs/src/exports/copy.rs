@@ -7,20 +7,20 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::KeyRange;
-use offtake_reading::HeldSnapshot;
 use tokio::sync::mpsc;
 
 use super::Error;
 use super::encode::{Encoded, csv_header};
 use super::hashes::EarlyHash;
+use super::open_snapshot::OpenSnapshot;
 use super::options::Format;
-use super::parts::{Place, ReadPart, apart};
+use super::parts::{Place, ReadPart, apart, fewer};
 use super::record::Part;
 use super::work::{Parts, Work};
 use crate::job::State;
@@ -94,21 +94,21 @@ impl Work<'_> {
         parts: &mut Parts,
         left: &mut VecDeque<Next<'a>>,
     ) -> Result<bool, Error> {
-        let snapshot = self.open(parts).await?;
-        let begun = Instant::now();
-        let total = self.estimate(&snapshot).await?;
+        let mut open = self.open(parts, self.settings.work).await?;
+        let total = self.estimate(&open.snapshot).await?;
         // One part waits here while those before it are stored.
         let (read, mut unstored) = mpsc::channel(1);
         let reading = async {
-            let read = self.read_ahead(&snapshot, begun, left, read).await;
+            let read = self.read_ahead(&mut open, left, read).await;
             // The last part is still to be stored, and that needs no snapshot.
             Ok(match read {
-                Ok(()) => self.end(snapshot, begun).await,
+                Ok(()) => self.end(open).await,
                 Err(error) => Err(error),
             })
         };
         let storing = async {
-            let (mut stored, mut all_read, mut before) = (FuturesOrdered::new(), false, begun);
+            let (mut stored, mut all_read, mut before) =
+                (FuturesOrdered::new(), false, Instant::now());
             loop {
                 let part = tokio::select! {
                     biased;
@@ -173,30 +173,28 @@ impl Work<'_> {
     /// Reads parts until `work` is over, each while those before it are being stored.
     async fn read_ahead<'a>(
         &self,
-        snapshot: &HeldSnapshot,
-        begun: Instant,
+        open: &mut OpenSnapshot,
         left: &mut VecDeque<Next<'a>>,
         read: mpsc::Sender<ReadPart<'a>>,
     ) -> Result<(), Error> {
-        let work_left = || self.settings.work.saturating_sub(begun.elapsed());
-        // None: nothing was read yet.
-        let mut longest: Option<Duration> = None;
-        while let Some(next) = left.front() {
+        while let Some(next) = left.front_mut() {
             // A store that is slow must not lengthen the snapshot.
-            let room = tokio::time::timeout(work_left(), read.reserve()).await;
+            let room = tokio::time::timeout(open.left(), read.reserve()).await;
             let Ok(Ok(room)) = room else { break };
-            // One part at least, or a short `work` would never end. No part is begun that would take
-            // longer than what is left, if it takes as long as the longest before it.
-            if longest.is_some_and(|longest| work_left() <= longest) {
+            if !open.has_time() {
                 break;
             }
-            let began = Instant::now();
             let range = KeyRange::behind(next.after.as_deref());
             let place = Place { chunk: next.chunk, piece: 0, round: 0 };
-            let found = self.read(snapshot, next.mapping, (range, next.rows_max), place).await?;
-            longest = longest.max(Some(began.elapsed()));
+            let found = self.read(open, next.mapping, (range, next.rows_max), place).await?;
+            let Some(found) = found else {
+                if open.is_fresh() {
+                    next.rows_max = fewer(next.rows_max);
+                }
+                break;
+            };
             match Next::behind(&found.part, next.mapping, self.chunk_rows()) {
-                Some(behind) => left[0] = behind,
+                Some(behind) => *next = behind,
                 None => drop(left.pop_front()),
             }
             room.send(found);

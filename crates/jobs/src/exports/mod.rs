@@ -20,6 +20,7 @@ mod hashes;
 mod inserts;
 mod joined;
 mod manifest;
+mod open_snapshot;
 mod options;
 mod parts;
 mod record;

@@ -1,15 +1,16 @@
 //! From a range of keys to objects in the store.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use offtake_loops::failpoint;
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::KeyRange;
-use offtake_reading::{HeldSnapshot, Page, PageWanted, Printed, Rows};
+use offtake_reading::{Page, PageWanted, Printed, Read, Rows};
 
 use super::Error;
 use super::encode::{Encoded, encoded, text_of};
+use super::open_snapshot::OpenSnapshot;
 use super::options::{CHUNK_BYTES, Compression, Format};
 use super::record::Part;
 use super::work::Work;
@@ -40,16 +41,20 @@ pub(super) struct ReadPart<'a> {
 }
 
 impl Work<'_> {
-    /// Reads the first rows of a range as one part, `rows_max` of them at most.
+    /// Reads the first rows of a range as one part, `rows_max` of them at most. None: the snapshot's
+    /// time came to its end first, and nothing more is to be read from it.
     pub(super) async fn read<'a>(
         &self,
-        snapshot: &HeldSnapshot,
+        open: &mut OpenSnapshot,
         mapping: &'a Arc<ResolvedMapping>,
         (range, rows_max): (KeyRange<'_>, usize),
         place: Place,
-    ) -> Result<ReadPart<'a>, Error> {
+    ) -> Result<Option<ReadPart<'a>>, Error> {
         self.expect_room().await?;
-        let page = self.page(snapshot, mapping, (range, rows_max)).await?;
+        let began = Instant::now();
+        let page = self.page(open, mapping, (range, rows_max)).await?;
+        let Some(page) = page else { return Ok(None) };
+        open.was_read(began.elapsed());
         failpoint("export.after_read").await?;
         let up_to = match page.up_to {
             Some(last) => Some(last),
@@ -65,9 +70,9 @@ impl Work<'_> {
             bytes: 0,
             sha256: None,
             object: None,
-            sequence_id: snapshot.head,
+            sequence_id: open.snapshot.head,
         };
-        Ok(ReadPart { mapping, part, rows: page.rows, round: place.round })
+        Ok(Some(ReadPart { mapping, part, rows: page.rows, round: place.round }))
     }
 
     /// Writes the object of a part, and returns what is in it. One without rows has none.
@@ -92,19 +97,21 @@ impl Work<'_> {
         usize::try_from(self.options.chunk_rows).unwrap_or(usize::MAX)
     }
 
-    /// The first rows of a range. A page that takes too long is read with fewer rows.
+    /// The first rows of a range. A page that takes longer than a statement may is read with fewer
+    /// rows. None: as for [`read`](Self::read).
     async fn page(
         &self,
-        snapshot: &HeldSnapshot,
+        open: &OpenSnapshot,
         mapping: &Arc<ResolvedMapping>,
         (range, mut rows_max): (KeyRange<'_>, usize),
-    ) -> Result<Page, Error> {
+    ) -> Result<Option<Page>, Error> {
         let printed = match self.options.format {
             Format::Csv | Format::Sql => Printed::Columns,
             Format::Json | Format::Ndjson => Printed::Json,
         };
         let mut attempts = 0;
         loop {
+            let until = open.until(rows_max);
             let wanted = PageWanted {
                 mapping,
                 tenant_id: &self.job.tenant_at_source,
@@ -112,16 +119,24 @@ impl Work<'_> {
                 printed,
                 rows_max,
                 bytes_max: CHUNK_BYTES,
+                until,
             };
-            match snapshot.read(&wanted).await {
-                Ok(Some(page)) => return Ok(page),
-                Ok(None) if attempts < LOCK_ATTEMPTS_MAX => {
+            match open.snapshot.read(&wanted).await {
+                Ok(Read::Page(page)) => return Ok(Some(page)),
+                Ok(Read::Late) => return Ok(None),
+                Ok(Read::Locked) => {
+                    let late = until.is_some_and(|until| Instant::now() + LOCK_PAUSE >= until);
+                    if late && !open.is_fresh() {
+                        return Ok(None);
+                    }
                     attempts += 1;
+                    if late || attempts > LOCK_ATTEMPTS_MAX {
+                        return Err(Error::Locked(mapping.name().to_owned()));
+                    }
                     tokio::time::sleep(LOCK_PAUSE).await;
                 }
-                Ok(None) => return Err(Error::Locked(mapping.name().to_owned())),
                 Err(offtake_reading::Error::TooSlow { .. }) if rows_max > 1 => {
-                    rows_max = rows_max.div_ceil(8);
+                    rows_max = fewer(rows_max);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -168,6 +183,11 @@ impl Work<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// How many rows to ask for where so many take too long.
+pub(super) fn fewer(rows_max: usize) -> usize {
+    rows_max.div_ceil(8)
 }
 
 /// A name that this crate made, as a key.

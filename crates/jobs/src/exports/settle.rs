@@ -6,14 +6,17 @@
 //! parts those concern. So the worker waits until they have their numbers, and reads, still in S, the
 //! parts that they concern. Then every part is the state of S.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_loops::failpoint;
+use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::{KeyRange, ReadRange};
-use offtake_reading::{HeldSnapshot, are_numbered, changed_ranges, read_head};
+use offtake_reading::{are_numbered, changed_ranges, read_head};
 
 use super::Error;
-use super::parts::Place;
+use super::open_snapshot::OpenSnapshot;
+use super::parts::{Place, fewer};
 use super::record::Part;
 use super::work::{Parts, Told, Work};
 use crate::job::State;
@@ -41,17 +44,18 @@ impl Work<'_> {
     pub(super) async fn settle(&self, parts: &mut Parts) -> Result<Option<&'static str>, Error> {
         for round in 1..=ROUNDS_MAX {
             failpoint("export.settling").await?;
-            let snapshot = self.open(parts).await?;
-            let dirty = self.dirty(parts, snapshot.head).await?;
+            let mut open = self.open(parts, self.settings.work).await?;
+            let dirty = self.dirty(parts, open.snapshot.head).await?;
             (self.tell)(Told::Settling { round, parts: dirty.len() });
             let last = round == ROUNDS_MAX || self.fits(parts, &dirty);
             if last {
-                match self.last_round(parts, snapshot, dirty, round).await? {
+                open.hold_for(self.settings.settle);
+                match self.last_round(parts, open, dirty, round).await? {
                     Last::Settled => return Ok(Some("settled")),
                     Last::Cancelled => return Ok(None),
                     Last::Unsettled => {}
                 }
-            } else if !self.read_again(parts, snapshot, dirty, round).await? {
+            } else if !self.read_again(parts, open, dirty, round).await? {
                 return Ok(None);
             }
             if round < ROUNDS_MAX && !self.breathe(parts, round).await? {
@@ -108,63 +112,59 @@ impl Work<'_> {
     async fn read_again(
         &self,
         parts: &mut Parts,
-        mut snapshot: HeldSnapshot,
+        mut open: OpenSnapshot,
         dirty: Vec<Dirty>,
         round: i32,
     ) -> Result<bool, Error> {
-        let mut begun = Instant::now();
-        for dirty in dirty {
-            if begun.elapsed() >= self.settings.work {
-                self.close(parts, snapshot, begun).await?;
+        for dirty in &dirty {
+            let Some(mut again) = self.chunk_again(parts, dirty, round) else { continue };
+            while !self.read_pieces(parts, &mut again, &mut open).await? {
+                if open.is_fresh() {
+                    again.rows_max = fewer(again.rows_max);
+                }
+                if !self.close(parts, open).await? {
+                    again.invalidate();
+                }
                 if !self.breathe(parts, round).await? {
                     return Ok(false);
                 }
-                snapshot = self.open(parts).await?;
-                begun = Instant::now();
+                open = self.open(parts, self.settings.work).await?;
             }
-            if !self.chunk_again(parts, &snapshot, &dirty, round).await? {
+            if !self.put(parts, again.pieces, (State::Settling, round), None).await? {
                 return Ok(false);
             }
         }
-        self.close(parts, snapshot, begun).await?;
+        self.close(parts, open).await?;
         Ok(true)
     }
 
     async fn last_round(
         &self,
         parts: &mut Parts,
-        snapshot: HeldSnapshot,
+        mut open: OpenSnapshot,
         dirty: Vec<Dirty>,
         round: i32,
     ) -> Result<Last, Error> {
-        let begun = Instant::now();
-        let in_time = || begun.elapsed() < self.settings.settle;
-        let mut settled = true;
-        for dirty in &dirty {
-            settled &= in_time();
-            if settled && !self.chunk_again(parts, &snapshot, dirty, round).await? {
-                return Ok(Last::Cancelled);
-            }
+        let mut ended = self.read_all_again(parts, &mut open, dirty.iter(), round).await?;
+        if matches!(ended, Last::Settled) && !self.numbered(&open).await? {
+            ended = Last::Unsettled;
         }
-        settled = settled && self.numbered(&snapshot, &in_time).await?;
-        if settled {
+        if matches!(ended, Last::Settled) {
             let head = read_head(&self.pool.get().await?).await?;
             // What was read in the snapshot is its state, whatever changed since. Its sequence id
             // does not tell: other snapshots can have the same one.
-            let read = |of: &Dirty| {
-                dirty.iter().any(|read| read.mapping == of.mapping && read.chunk == of.chunk)
-            };
             let more = self.dirty(parts, head.sequence_id).await?;
-            for dirty in more.iter().filter(|dirty| !read(dirty)) {
-                settled &= in_time();
-                if settled && !self.chunk_again(parts, &snapshot, dirty, round).await? {
-                    return Ok(Last::Cancelled);
-                }
-            }
+            let is_of =
+                |of: &Dirty, read: &Dirty| read.mapping == of.mapping && read.chunk == of.chunk;
+            let more = more.iter().filter(|of| !dirty.iter().any(|read| is_of(of, read)));
+            ended = self.read_all_again(parts, &mut open, more, round).await?;
         }
-        let head = snapshot.head;
-        let unbroken = self.close(parts, snapshot, begun).await?;
-        if !(settled && unbroken) {
+        let head = open.snapshot.head;
+        if matches!(ended, Last::Cancelled) {
+            return Ok(Last::Cancelled);
+        }
+        let unbroken = self.close(parts, open).await?;
+        if !(matches!(ended, Last::Settled) && unbroken) {
             return Ok(Last::Unsettled);
         }
         // Every part is the state of the snapshot now.
@@ -172,15 +172,31 @@ impl Work<'_> {
         Ok(Last::Settled)
     }
 
-    /// Waits until the changes that a snapshot shows have their numbers. False: the time is over.
-    async fn numbered(
+    /// Reads chunks again in one snapshot.
+    async fn read_all_again(
         &self,
-        snapshot: &HeldSnapshot,
-        in_time: &impl Fn() -> bool,
-    ) -> Result<bool, Error> {
-        let Some(unnumbered) = snapshot.unnumbered().await? else { return Ok(false) };
+        parts: &mut Parts,
+        open: &mut OpenSnapshot,
+        dirty: impl Iterator<Item = &Dirty>,
+        round: i32,
+    ) -> Result<Last, Error> {
+        for dirty in dirty {
+            let Some(mut again) = self.chunk_again(parts, dirty, round) else { continue };
+            if !self.read_pieces(parts, &mut again, open).await? {
+                return Ok(Last::Unsettled);
+            }
+            if !self.put(parts, again.pieces, (State::Settling, round), None).await? {
+                return Ok(Last::Cancelled);
+            }
+        }
+        Ok(Last::Settled)
+    }
+
+    /// Waits until the changes that a snapshot shows have their numbers. False: the time is over.
+    async fn numbered(&self, open: &OpenSnapshot) -> Result<bool, Error> {
+        let Some(unnumbered) = open.snapshot.unnumbered().await? else { return Ok(false) };
         while !are_numbered(self.pool, &unnumbered).await? {
-            if !in_time() {
+            if open.left().is_zero() {
                 return Ok(false);
             }
             tokio::time::sleep(NUMBERED_PAUSE).await;
@@ -188,42 +204,73 @@ impl Work<'_> {
         Ok(true)
     }
 
-    /// Reads all keys of a chunk again; it may have several pieces now. False: the export is to be
-    /// cancelled.
-    async fn chunk_again(
-        &self,
-        parts: &mut Parts,
-        snapshot: &HeldSnapshot,
-        dirty: &Dirty,
-        round: i32,
-    ) -> Result<bool, Error> {
-        let of: Vec<&Part> = parts
+    /// The keys of a chunk, of which nothing was read again yet. None: there is no such chunk.
+    fn chunk_again(&self, parts: &Parts, dirty: &Dirty, round: i32) -> Option<Again<'_>> {
+        let mut of = parts
             .all
             .iter()
-            .filter(|part| part.mapping == dirty.mapping && part.chunk == dirty.chunk)
-            .collect();
-        let (Some(first), Some(last)) = (of.first(), of.last()) else { return Ok(true) };
-        let (mut after, up_to) = (first.after.clone(), last.up_to.clone());
-        let mapping = self.mappings.iter().find(|mapping| mapping.name() == dirty.mapping);
-        let Some(mapping) = mapping else { return Ok(true) };
-        let mut pieces = Vec::new();
-        loop {
-            let range = KeyRange { after: after.as_deref(), up_to: up_to.as_deref() };
-            let piece = i32::try_from(pieces.len()).unwrap_or(i32::MAX);
-            let place = Place { chunk: dirty.chunk, piece, round };
+            .filter(|part| part.mapping == dirty.mapping && part.chunk == dirty.chunk);
+        let first = of.next()?;
+        let last = of.next_back().unwrap_or(first);
+        Some(Again {
+            mapping: self.mappings.iter().find(|mapping| mapping.name() == dirty.mapping)?,
+            chunk: dirty.chunk,
+            round,
+            after: first.after.clone(),
+            up_to: last.up_to.clone(),
+            rows_max: self.chunk_rows(),
+            pieces: Vec::new(),
+        })
+    }
+
+    /// Reads what is left of a chunk. False: the snapshot's time came to its end first.
+    async fn read_pieces<'a>(
+        &'a self,
+        parts: &mut Parts,
+        again: &mut Again<'a>,
+        open: &mut OpenSnapshot,
+    ) -> Result<bool, Error> {
+        while !again.is_done() {
+            if !open.has_time() {
+                return Ok(false);
+            }
             let reading = Instant::now();
-            let read = self.read(snapshot, mapping, (range, self.chunk_rows()), place).await?;
+            let after = again.pieces.last().map_or(&again.after, |piece| &piece.up_to);
+            let range = KeyRange { after: after.as_deref(), up_to: again.up_to.as_deref() };
+            let piece = i32::try_from(again.pieces.len()).unwrap_or(i32::MAX);
+            let place = Place { chunk: again.chunk, piece, round: again.round };
+            let read = self.read(open, again.mapping, (range, again.rows_max), place).await?;
+            let Some(read) = read else { return Ok(false) };
             let (part, _) = self.store(read).await?;
             parts.time_reading += reading.elapsed();
             parts.rows_read += part.rows;
-            after.clone_from(&part.up_to);
-            let done = part.up_to == up_to;
-            pieces.push(part);
-            if done {
-                break;
-            }
+            again.pieces.push(part);
         }
-        self.put(parts, pieces, (State::Settling, round), None).await
+        Ok(true)
+    }
+}
+
+/// A chunk that is being read again. It may have several pieces now, also of several snapshots.
+struct Again<'a> {
+    mapping: &'a Arc<ResolvedMapping>,
+    chunk: i32,
+    round: i32,
+    after: Option<Vec<String>>,
+    up_to: Option<Vec<String>>,
+    rows_max: usize,
+    /// They are in the store, and not recorded yet.
+    pieces: Vec<Part>,
+}
+
+impl Again<'_> {
+    fn is_done(&self) -> bool {
+        self.pieces.last().is_some_and(|last| last.up_to == self.up_to)
+    }
+
+    /// A table was truncated or rewritten under the snapshot that some of the pieces were read in: the
+    /// next round reads them again.
+    fn invalidate(&mut self) {
+        self.pieces.iter_mut().for_each(|piece| piece.sequence_id = -1);
     }
 }
 

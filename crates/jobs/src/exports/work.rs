@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::SourcePool;
@@ -11,6 +11,7 @@ use offtake_reading::HeldSnapshot;
 
 use super::finish::Completed;
 use super::hashes::EarlyHash;
+use super::open_snapshot::OpenSnapshot;
 use super::record::{self, Far, Part, Progress};
 use super::{Error, Options};
 use crate::job::{self, Job, State};
@@ -254,8 +255,12 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Takes a snapshot, and refuses one of another history.
-    pub(super) async fn open(&self, parts: &mut Parts) -> Result<HeldSnapshot, Error> {
+    /// Takes a snapshot that is held so long at most, and refuses one of another history.
+    pub(super) async fn open(
+        &self,
+        parts: &mut Parts,
+        length: Duration,
+    ) -> Result<OpenSnapshot, Error> {
         let timeout = self.settings.statement_timeout;
         let snapshot = HeldSnapshot::open(self.pool, self.mappings, timeout).await?;
         if parts.epoch.is_empty() {
@@ -264,29 +269,21 @@ impl Work<'_> {
             let what = "the source was restored, or failed over, and begins a new epoch";
             return Err(Error::Changed(what.to_owned()));
         }
-        Ok(snapshot)
+        Ok(OpenSnapshot::new(snapshot, length))
     }
 
     /// Ends a snapshot when all that was read in it is recorded. False: it was broken.
-    pub(super) async fn close(
-        &self,
-        parts: &mut Parts,
-        snapshot: HeldSnapshot,
-        begun: Instant,
-    ) -> Result<bool, Error> {
-        let ended = self.end(snapshot, begun).await?;
+    pub(super) async fn close(&self, parts: &mut Parts, open: OpenSnapshot) -> Result<bool, Error> {
+        let ended = self.end(open).await?;
         self.invalidate_broken(parts, ended).await
     }
 
     /// Ends a snapshot when nothing more is read in it.
-    pub(super) async fn end(
-        &self,
-        snapshot: HeldSnapshot,
-        begun: Instant,
-    ) -> Result<EndedSnapshot, Error> {
-        let ended = EndedSnapshot { head: snapshot.head, unbroken: snapshot.unbroken().await? };
-        snapshot.end().await;
-        (self.tell)(Told::Snapshot { held: begun.elapsed() });
+    pub(super) async fn end(&self, open: OpenSnapshot) -> Result<EndedSnapshot, Error> {
+        let unbroken = open.snapshot.unbroken().await?;
+        let ended = EndedSnapshot { head: open.snapshot.head, unbroken };
+        let held = open.end().await;
+        (self.tell)(Told::Snapshot { held });
         Ok(ended)
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use offtake_mapping::compose::KeyRange;
 use offtake_mapping::{Identifier, ResolvedMapping};
 use offtake_postgres::SourcePool;
-use offtake_reading::{HeldSnapshot, Page, PageWanted, Printed, read_head};
+use offtake_reading::{HeldSnapshot, Page, PageWanted, Printed, Read, read_head};
 use ring::digest::{Context, SHA256};
 
 use super::error::FREE_BYTES_MIN;
@@ -126,9 +126,11 @@ async fn read_page(
         printed: Printed::Columns,
         rows_max: PAGE_ROWS,
         bytes_max: PAGE_BYTES,
+        // The caller ends the whole when `max_duration` is over.
+        until: None,
     };
     loop {
-        if let Some(page) = held.read(&wanted).await? {
+        if let Read::Page(page) = held.read(&wanted).await? {
             return Ok(page);
         }
         tokio::time::sleep(LOCKED_PAUSE).await;
