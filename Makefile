@@ -29,7 +29,7 @@ test: ## Everything: units, loops against real databases, the real binary end to
 soak: ## A quarter of an hour of the long forms, and of random writes and random faults, a world per seed (SOAK_SEEDS=20 SOAK_SECONDS=20; OFFTAKE_SEED=n: that one)
 	@scripts/ensure-postgres
 	$(CARGO) build --locked --workspace --bins
-	OFFTAKE_SOAK=1 $(CARGO) test --locked --package offtake-tests --test audit --test crashes --test debts --test deployment --test exports --test order --test huge_rows --test kinds --test no_harm --test remedies --test shared_database --test verify --test verify_at_scale
+	OFFTAKE_SOAK=1 $(CARGO) test --locked --package offtake-tests --test audit --test crashes --test debts --test deployment --test exports --test groups --test order --test huge_rows --test kinds --test no_harm --test remedies --test shared_database --test verify --test verify_at_scale
 	OFFTAKE_SOAK_SEEDS=$(SOAK_SEEDS) OFFTAKE_SOAK_SECONDS=$(SOAK_SECONDS) \
 	  $(CARGO) test --locked --package offtake-tests --test isolation -- for_long --nocapture
 
