@@ -2,7 +2,7 @@
 
 use offtake_tests::PATIENCE;
 
-use super::{assert_told, counted, wait_equal, world};
+use super::{assert_told, counted, wait_equal, wait_together, world};
 
 /// Each tenant's turn alone was a batch, a read and three transactions.
 #[tokio::test]
@@ -23,6 +23,31 @@ async fn a_change_of_each_of_many_tenants_is_written_by_a_few_transactions() {
         assert!(take_ups - before.1 < 2.0, "{statement}: {} take-ups", take_ups - before.1);
     }
     assert_told(&world, "after all changes").await;
+    daemon.stop().await;
+}
+
+/// A daemon that begins tells each destination that it visited, with the rows of the first write:
+/// the source knows of that visit, and since when it serves stays as it is.
+#[tokio::test]
+async fn the_name_of_a_daemon_that_begins_goes_with_the_rows() {
+    let (world, daemon) = world(20).await;
+    daemon.stop().await;
+    let there = &world.tenant("first").destination;
+    let served = "select string_agg(concat_ws(' ', tenant_id, mapping, source, served_since), ',' order by tenant_id, mapping) from _offtake_state";
+    let told = "select string_agg(concat_ws(' ', source_identity ->> 'destination_id', source_identity ->> 'visit', source_identity ->> 'visit_id'), ',' order by source_identity ->> 'destination_id') from _offtake_state where mapping = 'notes'";
+    let daemons =
+        "select string_agg(distinct source_identity ->> 'daemon', ',') from _offtake_state";
+    let before = (there.query_text(served).await, there.query_text(daemons).await);
+    world.source.execute("update note set body = 'second'; update mark set value = 2").await;
+    let daemon = world.daemon().await;
+    wait_together(&daemon, 0, 20).await;
+    wait_equal(&world).await;
+    assert_eq!(there.query_text(served).await, before.0);
+    let named = there.query_text(daemons).await;
+    assert!(named != before.1 && !named.contains(','), "{named}, before {}", before.1);
+    let noted = "select string_agg(concat_ws(' ', destination_id, number, visit_id), ',' order by destination_id::text) \
+                   from (select distinct on (destination_id) * from offtake.visit order by destination_id, number desc) v";
+    assert_eq!(there.query_text(told).await, world.source.query_text(noted).await);
     daemon.stop().await;
 }
 

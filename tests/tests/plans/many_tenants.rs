@@ -63,7 +63,7 @@ async fn statements_for_many_tenants_find_their_rows_by_key_among_a_million() {
                 "move",
                 of_state("move_cursors_of_tenants"),
                 format!(
-                    "{list}, array_fill('notes'::text, '{{100}}'), array_fill(2::bigint, '{{100}}'), array_fill('00000000-0000-0000-0000-000000000000'::text, '{{100}}'), array_fill('v'::text, '{{100}}')"
+                    "{list}, array_fill('notes'::text, '{{100}}'), array_fill(2::bigint, '{{100}}'), array_fill('00000000-0000-0000-0000-000000000000'::text, '{{100}}'), array_fill('v'::text, '{{100}}'), array_fill('source'::text, '{{100}}'), array_fill('{{}}'::text, '{{100}}')"
                 ),
                 4_000,
             ),

@@ -34,6 +34,7 @@ use super::{
 };
 use super::{d1, postgres, sqlite};
 use crate::cursors::Cursors;
+use crate::ownership::Visit;
 use crate::{Error, Settings};
 
 /// How often `verify` asks a Postgres destination whether it has caught up: half of a healthy
@@ -252,17 +253,19 @@ impl Session {
 
     /// Applies the batches of many tenants that share the place, whose copies are complete, and moves
     /// their cursors: all of it, or nothing. A member whose cursors or tables are not those that its
-    /// batch was read for is left out, and so is one whose cursors another worker holds.
+    /// batch was read for is left out, and so is one whose cursors another worker holds. With them go
+    /// the `visits`, one or none for each member.
     ///
     /// A row that the destination refuses is an error, and so is whatever concerns one mapping only:
     /// then the same is to be tried for fewer members, in the end by [`write`](Self::write).
     pub(crate) async fn write_group(
         &mut self,
         writes: &[TenantWrite<'_>],
+        visits: &[Option<&Visit>],
         settings: &Settings,
     ) -> Result<GroupWritten, Error> {
         match self {
-            Self::Postgres(session) => session.write_group(writes, settings).await,
+            Self::Postgres(session) => session.write_group(writes, visits, settings).await,
             Self::Sqlite(_) | Self::D1(_) => Err(Error::Stale),
         }
     }

@@ -273,6 +273,11 @@ async fn attempt(
         return Err(Left { members: together, divide: false, place: None, lost: false });
     }
     committed(&written, &read, began, apply_began);
+    for (member, cursors) in together.iter_mut().zip(&written.members) {
+        if member.visit.take().is_some() && cursors.is_some() {
+            context.visits.done(member.claim.destination_id);
+        }
+    }
     place_works(context, &together[0].registered).await;
     let members = written.members.iter().flatten().count();
     let left_out = written.members.len() - members;
@@ -321,10 +326,11 @@ async fn write(
     let next: Vec<Cursors> = members.iter().zip(batches).map(advanced).collect();
     let bytes = batches.iter().map(Batch::bytes).sum();
     let settings = of_a_batch(&context.settings, bytes);
-    let (mut writes, mut answers) = (Vec::new(), Vec::new());
+    let (mut writes, mut visits, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     for ((member, batch), next) in members.iter_mut().zip(batches).zip(&next) {
-        let Member { registered, known: Some(known), answer, .. } = member else { continue };
+        let Member { registered, known: Some(known), visit, answer, .. } = member else { continue };
         answers.push(answer);
+        visits.push(visit.as_ref());
         writes.push(TenantWrite {
             tenant_id: &registered.spec.tenant_id,
             tenant_at_source: &registered.spec.tenant_at_source,
@@ -339,8 +345,9 @@ async fn write(
     }
     let limit = settings.statement_timeout + DEADLINE_MARGIN;
     let stopped = select_all(answers.into_iter().map(|answer| Box::pin(answer.closed())));
+    let work = link.session.write_group(&writes, &visits, &settings);
     let written = tokio::select! {
-        written = tokio::time::timeout(limit, link.session.write_group(&writes, &settings)) => written,
+        written = tokio::time::timeout(limit, work) => written,
         _ = stopped => return Err(Error::Cancelled),
     };
     let written = written.map_err(|_| Error::Deadline(limit.as_secs()))??;

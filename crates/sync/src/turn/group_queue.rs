@@ -18,6 +18,7 @@ use super::{Context, Ended};
 use crate::Error;
 use crate::cursors::Cursor;
 use crate::destinations::{KnownState, Registered};
+use crate::ownership::Visit;
 
 /// So many tenants are worked on in one transaction. With more, the last of a claim wait longer for
 /// nothing: from 250 on, what a group costs is what its members cost.
@@ -52,6 +53,8 @@ pub(super) struct Member {
     pub(super) registered: Arc<Registered>,
     /// None: it is to be taken up.
     pub(super) known: Option<KnownState>,
+    /// The destination is told of it with the next write.
+    pub(super) visit: Option<Visit>,
     /// What was known of it was not so, and it was taken up for that.
     pub(super) again: bool,
     pub(super) answer: oneshot::Sender<Answer>,
@@ -137,7 +140,11 @@ impl Groups {
                 let known = known(context, registered);
                 let (answer, receiver) = oneshot::channel();
                 let (claim, registered) = (claim.clone(), registered.clone());
-                (key, Member { claim, registered, known, again: false, answer }, receiver)
+                (
+                    key,
+                    Member { claim, registered, known, visit: None, again: false, answer },
+                    receiver,
+                )
             });
             answers.push(member.map(|(key, member, receiver)| {
                 queues.entry(key.clone()).or_default().waiting.push_back(member);

@@ -49,27 +49,23 @@ enum Verdict {
 struct Told {
     identity: String,
     sequence_id: i64,
+    need: Option<String>,
 }
 
 /// Takes the members up. Those who are in doubt have their answer.
 pub(super) async fn take_up(context: &Context, members: Vec<Member>) -> Result<TakenUp, Left> {
     match looked_at(context, &members).await {
         Ok(None) => Ok(TakenUp::Unready(members)),
-        Ok(Some((verdicts, known))) => Ok(ready(context, members, &verdicts, known)),
+        Ok(Some(decided)) => Ok(ready(context, members, decided)),
         Err(error) => Err(Left::after(members, &error)),
     }
 }
 
-fn ready(
-    context: &Context,
-    members: Vec<Member>,
-    verdicts: &[Verdict],
-    known: Vec<Option<KnownState>>,
-) -> TakenUp {
+fn ready(context: &Context, members: Vec<Member>, decided: Vec<Decided>) -> TakenUp {
     let (mut standing, mut beginning) = (Vec::new(), Vec::new());
-    for ((mut member, verdict), known) in members.into_iter().zip(verdicts).zip(known) {
-        member.known = known;
-        match verdict {
+    for (mut member, decided) in members.into_iter().zip(decided) {
+        (member.known, member.visit) = (decided.known, decided.visit);
+        match decided.verdict {
             _ if member.known.is_none() => member.goes_alone(context),
             Verdict::Stands => standing.push(member),
             Verdict::Begins { .. } => beginning.push(member),
@@ -79,10 +75,16 @@ fn ready(
     TakenUp::Ready { standing, beginning }
 }
 
-type Decided = (Vec<Verdict>, Vec<Option<KnownState>>);
+/// What taking a member up has come to.
+struct Decided {
+    verdict: Verdict,
+    known: Option<KnownState>,
+    /// The destination has the name of this source already, and is told of the visit later.
+    visit: Option<Visit>,
+}
 
 /// None: see [`TakenUp::Unready`].
-async fn looked_at(context: &Context, members: &[Member]) -> Result<Option<Decided>, Error> {
+async fn looked_at(context: &Context, members: &[Member]) -> Result<Option<Vec<Decided>>, Error> {
     let first = &members[0];
     let mut link = link(context, &first.registered).await?;
     let mappings = &first.registered.mappings;
@@ -109,7 +111,7 @@ async fn decide(
     members: &[Member],
     found: GroupTakenUp,
     link: &mut Link,
-) -> Result<Decided, Error> {
+) -> Result<Vec<Decided>, Error> {
     // Read after the cursors: a cursor that is beyond this head is not of this history.
     let source = context.pool.get().await.map_err(Error::Source)?;
     let head = read_head(&source).await?;
@@ -130,7 +132,7 @@ async fn decide(
         .filter(|(id, served, here)| context.visits.due(*id) || !here.named_by(*served))
         .map(|(id, served, _)| (id, served))
         .collect();
-    let visits = match heres.first() {
+    let mut visits = match heres.first() {
         Some(here) if !visiting.is_empty() => {
             here.begin_visits(&source, &visiting, &context.visits.daemon).await?
         }
@@ -149,9 +151,21 @@ async fn decide(
             *verdict = Verdict::Alone;
         }
     }
+    // A copy that stands is written to next, and a source's name that is there already can wait.
+    let mut later = HashMap::new();
+    for (at, verdict) in verdicts.iter().enumerate() {
+        let (id, _, served) = asked[at];
+        if *verdict == Verdict::Stands && heres[at].named_by(served) {
+            later.extend(visits.remove_entry(&id));
+        }
+    }
     let cursors = begin(context, members, (&found, &head), (&verdicts, &visits), link).await?;
-    let known = tell(context, members, cursors, &found.identities).await?;
-    Ok((verdicts, known))
+    let known = tell(context, members, (&verdicts, &told), cursors, &found.identities).await?;
+    let decided = members.iter().zip(verdicts).zip(known).map(|((member, verdict), known)| {
+        let visit = later.remove(&member.claim.destination_id);
+        Decided { verdict, known, visit }
+    });
+    Ok(decided.collect())
 }
 
 /// What members are judged by.
@@ -267,30 +281,45 @@ fn tell_lost(spec: &DestinationSpec, tenants: usize) {
     );
 }
 
-/// Says at the source, before anything is read, which copies there are. A member whose request
-/// another worker has is left out.
+/// Says at the source, before anything is read, which copies there are, unless it knows of all of
+/// them. A member whose request another worker has is left out.
 async fn tell(
     context: &Context,
     members: &[Member],
+    (verdicts, told): (&[Verdict], &HashMap<i64, BTreeMap<String, Told>>),
     cursors: Vec<Option<Cursors>>,
     identities: &Identities,
 ) -> Result<Vec<Option<KnownState>>, Error> {
     let mappings = &members[0].registered.mappings;
+    let needs: Vec<(&str, String)> = mappings.iter().map(|of| (of.name(), of.need())).collect();
+    let is_known = |(member, verdict): (&Member, &Verdict)| {
+        let told = told.get(&member.claim.destination_id);
+        let same = |(name, need): &(&str, String)| {
+            told?.get(*name).map(|told| told.need.as_ref() == Some(need))
+        };
+        *verdict == Verdict::Stands && needs.iter().all(|of| same(of) == Some(true))
+    };
+    let are_known: Vec<bool> = members.iter().zip(verdicts).map(is_known).collect();
     let positions = |cursors: &Cursors| -> Vec<i64> {
         mappings.iter().map(|m| cursors.get(m.name()).map_or(0, |c| c.sequence_id)).collect()
     };
     let begun: Vec<_> = members
         .iter()
         .zip(&cursors)
-        .filter_map(|(member, cursors)| Some((member.claim.lease, positions(cursors.as_ref()?))))
+        .zip(&are_known)
+        .filter(|(_, known)| !**known)
+        .filter_map(|((of, cursors), _)| Some((of.claim.lease, positions(cursors.as_ref()?))))
         .collect();
-    let ours = record::begin_copies_of_group(&context.pool, mappings, &begun).await?;
-    let fingerprint = members[0].registered.spec.place.fingerprint();
-    let known = |(member, cursors): (&Member, Option<Cursors>)| {
-        let cursors = cursors.filter(|_| ours.contains(&member.claim.lease.request_id))?;
-        Some(KnownState::new(fingerprint.clone(), cursors, identities.clone()))
+    let ours = match begun.is_empty() {
+        true => HashSet::new(),
+        false => record::begin_copies_of_group(&context.pool, mappings, &begun).await?,
     };
-    Ok(members.iter().zip(cursors).map(known).collect())
+    let fingerprint = members[0].registered.spec.place.fingerprint();
+    let known = |((member, cursors), is_known): ((&Member, Option<Cursors>), bool)| {
+        let ours = |_: &Cursors| is_known || ours.contains(&member.claim.lease.request_id);
+        Some(KnownState::new(fingerprint.clone(), cursors.filter(ours)?, identities.clone()))
+    };
+    Ok(members.iter().zip(cursors).zip(are_known).map(known).collect())
 }
 
 /// Whether the copy is complete and its cursor still says what has arrived; see
@@ -320,8 +349,11 @@ async fn told(
     let rows = source.query(sql::READ_MIRRORED_OF_GROUP, &[&ids]).await.map_err(Error::source)?;
     let mut all = HashMap::<i64, BTreeMap<String, Told>>::new();
     for row in &rows {
-        let told =
-            Told { identity: row.get("target_identity"), sequence_id: row.get("sequence_id") };
+        let told = Told {
+            identity: row.get("target_identity"),
+            sequence_id: row.get("sequence_id"),
+            need: row.get("need"),
+        };
         all.entry(row.get("destination_id")).or_default().insert(row.get("mapping"), told);
     }
     Ok(all)

@@ -21,6 +21,7 @@ use super::states;
 use super::write::{after_a_mapping, unknown};
 use crate::cursors::Cursors;
 use crate::destinations::{Applied, TenantWrite};
+use crate::ownership::Visit;
 use crate::{Error, Settings};
 
 /// What became of a group's write.
@@ -46,14 +47,16 @@ impl Session {
     pub(in crate::destinations) async fn write_group(
         &mut self,
         writes: &[TenantWrite<'_>],
+        visits: &[Option<&Visit>],
         settings: &Settings,
     ) -> Result<GroupWritten, Error> {
-        self.group(writes, settings).await.map_err(|error| self.explain(error))
+        self.group(writes, visits, settings).await.map_err(|error| self.explain(error))
     }
 
     async fn group(
         &mut self,
         writes: &[TenantWrite<'_>],
+        visits: &[Option<&Visit>],
         settings: &Settings,
     ) -> Result<GroupWritten, Error> {
         let found = self.hold(writes, settings).await?;
@@ -94,11 +97,19 @@ impl Session {
         let mut next: Vec<Cursors> = ours.iter().map(ours_of).collect();
         let mut moved: Vec<(&str, &mut Cursors)> =
             ours.iter().map(|of| of.tenant_id).zip(&mut next).collect();
+        let visits = visits.iter().zip(&held).filter_map(|(of, held)| held.then_some(*of));
+        let visits: Vec<Option<&Visit>> = visits.collect();
         // Sent together, as for a single tenant.
         let (ended, moved) = tokio::join!(
             biased;
             self.connection.batch_execute(&end),
-            states::write(&self.connection, &self.frame, &self.schema, &mut moved, "commit")
+            states::write(
+                &self.connection,
+                &self.frame,
+                &self.schema,
+                (&mut moved, &visits),
+                "commit"
+            )
         );
         ended.and(moved).map_err(|error| Error::Destination(unknown(error)))?;
         failpoint("sync.after_commit").await.map_err(Error::destination)?;

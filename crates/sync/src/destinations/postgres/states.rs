@@ -177,18 +177,23 @@ pub(super) async fn lock(
 }
 
 /// Writes the cursors of several tenants whose copies are complete, and notes in them that they were
-/// written; the caller holds their locks. `then` is sent right behind.
+/// written; the caller holds their locks. Those with a visit are told again who serves them. `then`
+/// is sent right behind.
 pub(super) async fn write(
     client: &Client,
     frame: &Frame,
     schema: &Identifier,
-    cursors: &mut [(&str, &mut Cursors)],
+    (cursors, visits): (&mut [(&str, &mut Cursors)], &[Option<&Visit>]),
     then: &str,
 ) -> Result<(), Error> {
     let (mut tenants, mut mappings, mut sequence_ids) = (Vec::new(), Vec::new(), Vec::new());
     let (mut epochs, mut versions) = (Vec::new(), Vec::new());
-    for (tenant, of_tenant) in cursors.iter() {
+    let (mut sources, mut identities) = (Vec::new(), Vec::new());
+    for ((tenant, of_tenant), visit) in cursors.iter().zip(visits) {
+        let identity = visit.map(identity_json);
         for (mapping, cursor) in of_tenant.iter() {
+            sources.push(visit.map(|visit| visit.source.as_str()));
+            identities.push(identity.clone());
             tenants.push(*tenant);
             mappings.push(mapping.as_str());
             sequence_ids.push(cursor.sequence_id);
@@ -196,12 +201,14 @@ pub(super) async fn write(
             versions.push(cursor.version.as_str());
         }
     }
-    let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+    let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
         (&tenants, Type::TEXT_ARRAY),
         (&mappings, Type::TEXT_ARRAY),
         (&sequence_ids, Type::INT8_ARRAY),
         (&epochs, Type::TEXT_ARRAY),
         (&versions, Type::TEXT_ARRAY),
+        (&sources, Type::TEXT_ARRAY),
+        (&identities, Type::TEXT_ARRAY),
     ];
     let file = sql::MOVE_CURSORS_OF_TENANTS;
     let rows = frame.query_then(client, schema, file, &parameters, Some(then)).await?;
