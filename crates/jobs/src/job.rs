@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use offtake_postgres::{Error, SourcePool};
 use serde_json::Value;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel, Row};
 
@@ -212,7 +213,7 @@ async fn record(client: &Client, new: &NewJob<'_>) -> Result<Created, Error> {
         {
             return Ok(created);
         }
-        let of_tenant: [&(dyn ToSql + Sync); 3] = [&kind, &new.tenant_id, &new.tenant_at_source];
+        let of_tenant: [&(dyn ToSql + Sync); 2] = [&kind, &new.tenant_at_source];
         if let Some(row) = client.query_opt(sql::FIND_RUNNING, &of_tenant).await? {
             return Ok(Created::Running(row.get("public_id")));
         }
@@ -294,7 +295,11 @@ pub async fn cancel(
 /// Has a job go on that failed, was cancelled or pauses. False: it is in another state, its files
 /// are being deleted, or the tenant has another one that goes on.
 pub async fn resume(client: &Client, kind: Kind, id: &PublicId) -> Result<bool, Error> {
-    Ok(client.query_opt(sql::RESUME_JOB, &[&kind.as_str(), &id.as_str()]).await?.is_some())
+    match client.query_opt(sql::RESUME_JOB, &[&kind.as_str(), &id.as_str()]).await {
+        // An index allows one.
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(false),
+        resumed => Ok(resumed?.is_some()),
+    }
 }
 
 /// Ends a job for good; its files may be deleted then. False: a process works on it, or there is no

@@ -19,6 +19,12 @@ const MIGRATED_BY_A_NEWER: &str = "\
 const AS_BEFORE: &str = "delete from offtake.migration where version = 9999;
     alter table offtake.destination drop column from_the_future";
 
+/// The version before V27 could let two exports of a tenant go on.
+const TWO_EXPORTS: &str = "\
+    insert into offtake.job (public_id, kind, tenant_id, source_tenant_id, leased_until)
+    values ('exp_20261128-031300_aaaaaa', 'export', '7b', null, null),
+           ('exp_20261128-031300_bbbbbb', 'export', '7B', '7b', now() + interval '1 hour')";
+
 #[tokio::test]
 async fn an_older_program_refuses_a_newer_schema_with_the_remedy() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
@@ -131,8 +137,11 @@ async fn a_source_of_each_earlier_version_is_told_and_brought_up_to_date() {
             World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).without_init().await;
         world.fill(8).await;
         world.allow("source_unavailable");
-        for (_, sql) in all.iter().take(version + 1) {
+        for (name, sql) in all.iter().take(version + 1) {
             world.source.execute(sql).await;
+            if name.starts_with("V26__") {
+                world.source.execute(TWO_EXPORTS).await;
+            }
         }
         let lacking = &all[version + 1].0;
         let output = world.offtake(&["run", "--once"]).await;
@@ -146,6 +155,11 @@ async fn a_source_of_each_earlier_version_is_told_and_brought_up_to_date() {
         daemon.wait_ready().await;
         world.wait_in_step().await;
         oracle::assert_equal(&world).await;
+        let exports =
+            "select string_agg(state || ' ' || (leased_until is null), ', ' order by job_id)
+                         from offtake.job";
+        let exports = world.source.query_text(exports).await;
+        assert!(["", "accepted true, cancelled true"].contains(&exports.as_str()), "{exports}");
         daemon.stop().await;
     }
 }

@@ -180,6 +180,12 @@ async fn a_tenant_may_be_spelled_as_its_type_reads_it() {
         let id = world.source.query_text(goes_on).await;
         world.succeed(&["export", "cancel", &id]).await;
     }
+    let resume = ["export", "resume", "exp_20261128-031300_k7f3a2"];
+    for (asked, says) in
+        [(&export(world.id("acme"))[..], "has an export that goes on"), (&resume, "another export")]
+    {
+        asked_in_the_same_instant(&snapshots, &typed, (asked, says)).await;
+    }
 
     // The tenant's fuse, by its own spelling. The other tenant's export, asked for later, is made.
     let (acme, globex) = (world.id("acme"), world.id("globex"));
@@ -199,6 +205,36 @@ async fn a_tenant_may_be_spelled_as_its_type_reads_it() {
     world.source.execute("delete from offtake.fuse").await;
     world.source.wait_text(&state(acme), "completed").await;
     daemon.stop().await;
+}
+
+/// A session has recorded an export under one spelling, and commits while a command asks for another
+/// one under the other: neither sees the other's.
+async fn asked_in_the_same_instant(
+    snapshots: &Snapshots,
+    typed: &str,
+    (asked, says): (&[&str], &str),
+) {
+    let source = &snapshots.world.source;
+    let id = snapshots.world.id("acme");
+    let record = |export: &str, tenant: &str, state: &str| {
+        format!(
+            "insert into offtake.job (public_id, kind, tenant_id, source_tenant_id, store, state)
+             values ('{export}', 'export', '{tenant}', nullif('{id}', '{tenant}'), 'disk', '{state}')"
+        )
+    };
+    source.execute(&record("exp_20261128-031300_k7f3a2", id, "cancelled")).await;
+    let session = source.connect().await;
+    let other = record("exp_20261128-031300_aaaaaa", typed, "accepted");
+    session.batch_execute(&format!("begin; {other}")).await.unwrap();
+    let commit = async {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database()
+                        and wait_event_type = 'Lock' and query ~ '(insert into|update) offtake.job'";
+        source.wait_text(waiting, "1").await;
+        session.batch_execute("commit").await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(snapshots.command(asked), commit);
+    refused.assert_says(1, &[says]);
+    source.execute("delete from offtake.job where public_id like 'exp_20261128-031300_%'").await;
 }
 
 /// Only some mappings, and the list says so.
