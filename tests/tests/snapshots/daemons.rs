@@ -238,6 +238,9 @@ async fn what_stands_in_the_way_is_told_and_nothing_is_deleted_for_it() {
     let reason = snapshots.world.source.query_text(reason).await;
     assert!(reason.contains(folder.to_str().unwrap()), "{reason}");
     assert!(daemon.metric("offtake_store_errors_total{class=\"denied\"}").await >= 1.0);
+    // Each failure in a row lengthens the pause before the next attempt.
+    let in_a_row = "select count(*) from offtake.job where failures >= 2";
+    snapshots.world.source.wait_text(in_a_row, "1").await;
     std::fs::remove_file(&folder).unwrap();
     std::fs::rename(&away, &folder).unwrap();
 

@@ -81,7 +81,7 @@ pub(super) async fn parts(pool: &SourcePool, job_id: i64) -> Result<Vec<Part>, E
 }
 
 /// Records the pieces of one chunk, in place of those that it had, and the progress, in one
-/// transaction.
+/// transaction. Without pieces, only what the worker does.
 pub(super) async fn put(
     pool: &SourcePool,
     lease: Lease,
@@ -115,7 +115,7 @@ pub(super) async fn put(
             [&lease.job_id, &lease.attempt, &last.mapping, &last.chunk, &last.piece];
         transaction.execute(sql::DROP_PIECES, &parameters).await?;
     }
-    let parameters: [&(dyn ToSql + Sync); 8] = [
+    let parameters: [&(dyn ToSql + Sync); 9] = [
         &lease.job_id,
         &lease.attempt,
         &progress.state.as_str(),
@@ -124,6 +124,7 @@ pub(super) async fn put(
         &progress.rows_total,
         &progress.epoch,
         &progress.reason,
+        &!pieces.is_empty(),
     ];
     let row = transaction.query_opt(sql::NOTE_PROGRESS, &parameters).await?.ok_or(Error::Lost)?;
     let far = Far {

@@ -181,8 +181,9 @@ impl Turn {
         let (lease, state) = (self.held.lease, State::Processing.as_str());
         let none: Option<&str> = None;
         let total: Option<i64> = None;
-        let parameters: [&(dyn ToSql + Sync); 8] =
-            [&lease.job_id, &lease.attempt, &state, &none, &0i32, &total, &none, &none];
+        // No part is recorded before the archive is complete: failures in a row stay counted.
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [&lease.job_id, &lease.attempt, &state, &none, &0i32, &total, &none, &none, &false];
         let source = self.pool.get().await.map_err(Error::Source)?;
         let row = source.query_opt(sql::NOTE_PROGRESS, &parameters).await;
         row.map_err(|error| Error::Source(error.into()))?.map(drop).ok_or(Error::Lost)
