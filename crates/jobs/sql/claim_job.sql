@@ -2,10 +2,12 @@
 -- process that claims; $4 text[]: stores that the process has; $5 text: the id of the job that a command claims
 -- for itself, or null: any that has one of the stores. A job whose process died is due when its lease
 -- has run out. Daemons leave the jobs of a tenant whose fuse is blown, as the job spells the tenant or as the
--- source prints it. One that is to be cancelled is claimed at once.
+-- source prints it. One that is to be cancelled is claimed at once. One that waited for a process is processed from
+-- now on; one that pauses does so until its worker has done something.
 -- A transaction of its own. Uses job_due; skips what another claim holds; waits for nothing.
 update offtake.job j
    set attempt = j.attempt + 1, leased_until = now() + $2::bigint * interval '1 millisecond', leased_by = $3,
+       state = case j.state when 'accepted' then 'processing' else j.state end,
        started_at = coalesce(j.started_at, now()), updated_at = now()
  where j.job_id = (
    select d.job_id from offtake.job d

@@ -116,11 +116,15 @@ async fn a_daemon_writes_an_export_that_is_fetched_and_verified() {
 async fn another_daemon_goes_on_with_what_the_first_one_began() {
     for freeze in [false, true] {
         let world = world().await;
-        let points = [("export.before_put", "7*off->pause"), ("export.after_read", "sleep(0)")];
+        let points = [("export.before_put", "7*off->pause"), ("export.after_read", "pause")];
         let mut first = world.spawn_daemon_with_failpoints(&points);
         first.wait_ready().await;
         let told = create(&world, &[]).await;
         let id = told["id"].as_str().unwrap();
+        // A daemon has it, also while the first part is read.
+        first.wait_at_failpoint("export.after_read", 1).await;
+        assert_eq!(status(&world, id).await["state"], "processing");
+        first.set_failpoint("export.after_read", "sleep(0)").await;
         wait_parts(&world, "7").await;
         // While two parts are being stored, the one behind them is read, and no other one.
         first.wait_at_failpoint("export.after_read", 10).await;

@@ -112,6 +112,11 @@ fn sha256(file: &Path) -> String {
     told.split(' ').next().unwrap().to_owned()
 }
 
+/// The state of an export that a daemon works on soon, or does already.
+fn begun(state: &Value) -> bool {
+    [json!("accepted"), json!("processing")].contains(state)
+}
+
 /// Asks for an export, and for others that cannot be, while a daemon is held in the middle.
 async fn asked_for(daemon: &Daemon, world: &World) -> String {
     let acme = world.id("acme");
@@ -151,7 +156,8 @@ async fn asked_for(daemon: &Daemon, world: &World) -> String {
     };
     let first = send("one", &wish(&json!({})));
     let made: Value = serde_json::from_slice(&first.body).unwrap();
-    assert_eq!((first.code, &made["state"]), (202, &json!("accepted")), "{made}");
+    assert_eq!(first.code, 202, "{made}");
+    assert!(begun(&made["state"]), "{made}");
     let id = made["id"].as_str().unwrap().to_owned();
     assert_eq!(first.headers["location"], format!("/api/v1/exports/{id}"));
     let again: Value = serde_json::from_slice(&send("one", &wish(&json!({}))).body).unwrap();
@@ -240,7 +246,8 @@ async fn a_program_asks_for_an_export_and_curl_fetches_it() {
     daemon.clear_failpoints().await;
     wait_state(&daemon, &id, "cancelled").await;
     let (code, told) = ask(&daemon, "POST", &format!("{of}/resume"), &none).await;
-    assert_eq!((code, &told["state"]), (202, &json!("accepted")), "{told}");
+    assert_eq!(code, 202, "{told}");
+    assert!(begun(&told["state"]), "{told}");
     let told = wait_state(&daemon, &id, "completed").await;
     let (progress, file) = (&told["progress"], &told["files"][0]);
     assert_eq!((&progress["percent"], &progress["rows_done"]), (&json!(100), &json!(2001)));

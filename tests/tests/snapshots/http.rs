@@ -63,7 +63,9 @@ async fn a_program_asks_for_a_snapshot_and_curl_fetches_it() {
 
     // One is made; of a second at the same time, the first is told.
     let (code, first) = ask(&daemon, ADMIN, "POST /snapshots", &wish).await;
-    assert_eq!((code, &first["state"]), (202, &json!("accepted")), "{first}");
+    // A daemon may have claimed it already.
+    assert_eq!(code, 202, "{first}");
+    assert!([json!("accepted"), json!("processing")].contains(&first["state"]), "{first}");
     let first = wait_state(&daemon, first["id"].as_str().unwrap(), "completed").await;
     let (_, second) = ask(&daemon, ADMIN, "POST /snapshots", &wish).await;
     let second = second["id"].as_str().unwrap().to_owned();

@@ -44,6 +44,9 @@ impl Work<'_> {
     pub(super) async fn settle(&self, parts: &mut Parts) -> Result<Option<&'static str>, Error> {
         for round in 1..=ROUNDS_MAX {
             failpoint("export.settling").await?;
+            if !self.note(parts, (State::Settling, round), None).await? {
+                return Ok(None);
+            }
             let mut open = self.open(parts, self.settings.work).await?;
             let dirty = self.dirty(parts, open.snapshot.head).await?;
             (self.tell)(Told::Settling { round, parts: dirty.len() });

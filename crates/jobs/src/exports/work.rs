@@ -342,24 +342,28 @@ impl Work<'_> {
         Ok(!parts.far.cancelled)
     }
 
+    /// Records what the worker does from now on. False: it is to be cancelled.
+    pub(super) async fn note(
+        &self,
+        parts: &Parts,
+        (state, round): (State, i32),
+        reason: Option<&str>,
+    ) -> Result<bool, Error> {
+        let epoch = Some(parts.epoch.as_str());
+        let progress = Progress { state, mapping: None, round, rows_total: None, epoch, reason };
+        Ok(!record::put(self.pool, self.lease, &[], &progress).await?.cancelled)
+    }
+
     /// The pause after `work`. False: it is to be cancelled.
     pub(super) async fn breathe(&self, parts: &Parts, round: i32) -> Result<bool, Error> {
         if self.settings.pause.is_zero() {
             return Ok(true);
         }
         let reason = "it pauses between two snapshots of the source";
-        let progress = Progress {
-            state: State::Paused,
-            mapping: None,
-            round,
-            rows_total: None,
-            epoch: Some(&parts.epoch),
-            reason: Some(reason),
-        };
-        let far = record::put(self.pool, self.lease, &[], &progress).await?;
+        let goes_on = self.note(parts, (State::Paused, round), Some(reason)).await?;
         (self.tell)(Told::Paused { reason });
         tokio::time::sleep(self.settings.pause).await;
-        Ok(!far.cancelled)
+        Ok(goes_on)
     }
 }
 
