@@ -70,6 +70,18 @@ async fn end_lease(world: &World) {
     world.source.execute(past).await;
 }
 
+/// A row of a part that is recorded changes, and the log drops the entry of that change: as where an
+/// export goes on after `retention.changes`.
+async fn forget_a_change(world: &World) {
+    let forgotten = "update item set name = 'forgotten' where id = 150;
+         delete from offtake.captured_change;
+         select setval('offtake.global_sequence', 10000000);
+         create table if not exists offtake.change_log_1
+           partition of offtake.change_log for values from (10000000) to (20000000);
+         drop table offtake.change_log_0";
+    world.source.execute(forgotten).await;
+}
+
 #[tokio::test]
 async fn ctrl_c_leaves_an_export_that_its_last_line_continues() {
     let world = world().await;
@@ -87,7 +99,25 @@ async fn ctrl_c_leaves_an_export_that_its_last_line_continues() {
     assert_eq!(export["progress"]["rows_done"], 500, "{export}");
 
     let resume: Vec<&str> = resume.split_whitespace().collect();
-    world.succeed(&resume).await;
+    // Parts of another history of the source are of no use.
+    let epoch = |epoch: &str| format!("update offtake.job set epoch = '{epoch}'");
+    world.source.execute(&epoch("another")).await;
+    let failed = world.offtake(&resume).await;
+    let complained = String::from_utf8(failed.stderr).unwrap();
+    assert!(complained.contains("begins a new epoch; begin a new export"), "{complained}");
+    assert_eq!(the_only_export(&world).await["state"], "failed");
+    world.source.execute(&epoch(export["epoch"].as_str().unwrap())).await;
+
+    // The percentage does not fall where the estimate grows, and is not 100 before the end.
+    world.source.execute("update offtake.job set percent = 90; analyze item").await;
+    let told = world.succeed(&[&resume[..], &["--json"]].concat()).await;
+    let percents: Vec<i64> = told
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter_map(|told| told["percent"].as_i64())
+        .collect();
+    assert!(percents.is_sorted(), "{percents:?}");
+    assert_eq!((percents.first(), percents.last()), (Some(&90), Some(&99)), "{percents:?}");
     assert_whole(&world);
     let export = the_only_export(&world).await;
     assert_eq!(export["state"], "completed", "{export}");
@@ -124,8 +154,13 @@ async fn an_export_killed_at_any_step_is_whole_after_resume() {
             assert_eq!(export["state"], "settling", "{export}");
             assert_eq!(export["progress"]["round"], 1, "{export}");
         }
+        if step == "after_put" {
+            forget_a_change(&world).await;
+        }
         world.succeed(&["export", "resume", &id]).await;
         assert_whole(&world);
+        let text = unzipped(&folder(&world, "files").join("items.csv.gz"));
+        assert_eq!(text.contains("forgotten"), step == "after_put");
         world.succeed(&["export", "verify", &id]).await;
     }
 }
