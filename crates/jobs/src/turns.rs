@@ -179,6 +179,8 @@ impl Turns {
             // What works stops, and is given back.
             stop.now(format!("the fuse {} is off: {reason}", T::NAME));
             self.expiry.abort_all();
+            // What it has left is deleted as soon as the loop goes on.
+            self.expiry_at = Instant::now();
             trade.pause();
             return Ok(());
         }
@@ -237,6 +239,9 @@ async fn expire<T: Trade>(
 ) {
     for (id, store) in expired {
         let Some(at) = stores.iter().position(|found| found.name() == store) else { continue };
+        if offtake_loops::failpoint("jobs.expiring").await.is_err() {
+            return;
+        }
         if let Err(error) = T::delete_files(&stores[at], &id).await {
             let what = format!("the files of {id} are to be deleted");
             tracing::warn!(event = "store_failed", store, "{what}: {error}");

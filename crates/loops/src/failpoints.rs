@@ -19,7 +19,7 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 40] = [
+pub const FAILPOINTS: [&str; 42] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
@@ -60,6 +60,8 @@ pub const FAILPOINTS: [&str; 40] = [
     "export.settling",
     "export.before_manifest",
     "export.after_end",
+    "export.tidying",
+    "jobs.expiring",
 ];
 
 /// Does what a test has set for that point.

@@ -251,6 +251,36 @@ async fn an_export_whose_deletion_was_interrupted_is_deleted_by_a_daemon() {
     daemon.stop().await;
 }
 
+/// A daemon dies and leaves objects that are not recorded, and the daemon that completes the export
+/// dies while it deletes those.
+#[tokio::test]
+async fn a_daemon_that_dies_among_needless_objects_leaves_the_export_whole() {
+    let world = world().await;
+    let mut first = world.spawn_daemon_with_failpoints(&[("export.after_put", "8*off->pause")]);
+    first.wait_ready().await;
+    let told = create(&world, &[]).await;
+    let id = told["id"].as_str().unwrap();
+    first.wait_at_failpoint("export.after_put", 2).await;
+    wait_parts(&world, "8").await;
+    first.kill();
+    end_lease(&world).await;
+    let mut second = world.spawn_daemon_with_failpoints(&[("export.tidying", "1*off->abort")]);
+    second.wait_exit(PATIENCE).await;
+    assert_eq!(status(&world, id).await["state"], "completed");
+    let needless = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        ["items.000008.0.a1r0", "items.000009.0.a1r0"].contains(&name)
+    };
+    let parts = parts_of(&world, id);
+    assert_eq!(parts.iter().filter(|path| needless(path)).count(), 1, "{parts:?}");
+    world.succeed(&["export", "verify", id]).await;
+    let to = folder(&world, "fetched");
+    world.succeed(&["export", "download", id, "--to", to.to_str().unwrap()]).await;
+    assert_whole(&world, "fetched");
+    world.succeed(&["export", "delete", id, "--yes"]).await;
+    assert!(!world.folder().join("files").join(id).exists());
+}
+
 #[tokio::test]
 async fn a_fuse_and_a_cancel_stop_an_export_and_it_goes_on_afterwards() {
     let world = world().await;
@@ -286,11 +316,49 @@ async fn files_are_deleted_when_they_are_kept_no_longer_and_the_queue_has_an_end
     let daemon = world.daemon().await;
     let told = create(&world, &["--wait"]).await;
     let id = told["id"].as_str().unwrap().to_owned();
+    let other = ["export", "create", "--tenant", world.id("globex"), "--format", "csv"];
+    world.succeed(&[&other[..], &["--wait"]].concat()).await;
+    let other = format!("select public_id from offtake.job where public_id <> '{id}'");
+    let other = world.source.query_text(&other).await;
     daemon.stop().await;
-    world.source.execute("update offtake.job set expires_at = now()").await;
-    let daemon = world.daemon().await;
+    let told = create(&world, &[]).await;
+    let running = told["id"].as_str().unwrap();
+    let over = "update offtake.job set expires_at = now() - interval '1 minute' / job_id
+                 where state = 'completed'";
+    world.source.execute(over).await;
+    let points = [("jobs.expiring", "1*off->pause"), ("export.before_put", "pause")];
+    let mut daemon = world.spawn_daemon_with_failpoints(&points);
+    daemon.wait_ready().await;
     wait_state(&world, &id, "expired").await;
     assert!(!world.folder().join("files").join(&id).exists());
+
+    // The files of the other one are there, and are not fetched any more: they may go at any moment.
+    daemon.wait_at_failpoint("jobs.expiring", 1).await;
+    daemon.wait_at_failpoint("export.before_put", 1).await;
+    let there = world.folder().join("files").join(&other);
+    let file = format!("/api/v1/exports/{other}/files/items.csv.gz");
+    assert_eq!(daemon.request("GET", &file, &[], "").await.0, 410);
+    let to = folder(&world, "fetched");
+    let gone = world.offtake(&["export", "download", &other, "--to", to.to_str().unwrap()]).await;
+    assert!(String::from_utf8(gone.stderr).unwrap().contains("are being deleted"));
+    // The fuse stops their deletion too, until it is on again.
+    world.succeed(&["fuse", "off", "exports", "--reason", "the disk is moved"]).await;
+    wait_state(&world, running, "paused").await;
+    daemon.clear_failpoints().await;
+    let ticks = "offtake_loop_last_tick_timestamp_seconds{loop=\"exports\"}";
+    for _ in 0..3 {
+        let before = daemon.metric(ticks).await;
+        until("the loop has completed a round", PATIENCE, async || {
+            if daemon.metric(ticks).await > before { Ok(()) } else { Err(String::new()) }
+        })
+        .await;
+    }
+    assert_eq!(status(&world, &other).await["state"], "completed");
+    assert!(there.exists());
+    world.succeed(&["fuse", "on", "exports"]).await;
+    wait_state(&world, &other, "expired").await;
+    assert!(!there.exists());
+    wait_state(&world, running, "completed").await;
     daemon.stop().await;
     let to = folder(&world, "fetched");
     let gone = world.offtake(&["export", "download", &id, "--to", to.to_str().unwrap()]).await;

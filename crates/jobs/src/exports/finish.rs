@@ -223,6 +223,7 @@ impl Work<'_> {
         let manifest = key_of(&manifest_name(&self.job.public_id, self.lease.attempt))?;
         for object in self.store.list(&self.prefix()?).await? {
             if object.key != manifest && !named.contains(object.key.as_str()) {
+                failpoint("export.tidying").await?;
                 self.store.delete(&object.key).await?;
             }
         }

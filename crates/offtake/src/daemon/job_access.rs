@@ -149,6 +149,10 @@ impl JobAccess {
     pub(super) async fn completed(&self, id: &str) -> Result<(PublicId, Job), Refused> {
         let (id, job) = self.found(id).await?;
         match job.state {
+            // A daemon deletes them soon, or is about to: some may be gone.
+            State::Completed if job.files_are_deleted() => {
+                Err(Refused::Gone("its files are being deleted".to_owned()))
+            }
             State::Completed => Ok((id, job)),
             State::Expired => Err(Refused::Gone("its files were deleted".to_owned())),
             other => {

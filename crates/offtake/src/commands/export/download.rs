@@ -36,6 +36,10 @@ pub(super) async fn execute(
             failure.remedy("files can be fetched once it is completed and until it expires")
         );
     }
+    if job.files_are_deleted() {
+        return Err(Failure::new(Exit::Failed, format!("the files of {id} are being deleted"))
+            .remedy("begin a new export"));
+    }
     let place = Place::Store { id: &id, attempt: job.attempt };
     let manifest = read_manifest(&store, place).await;
     let mut manifest = manifest
