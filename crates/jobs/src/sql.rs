@@ -40,6 +40,7 @@ pub(crate) const READ_OWN_TABLES: &str = include_str!("../sql/read_own_tables.sq
 pub(crate) const READ_OWN_COLUMNS: &str = include_str!("../sql/read_own_columns.sql");
 pub(crate) const READ_OWN_REFERENCES: &str = include_str!("../sql/read_own_references.sql");
 pub(crate) const READ_OWN_SEQUENCES: &str = include_str!("../sql/read_own_sequences.sql");
+pub(crate) const READ_OWN_UNIQUES: &str = include_str!("../sql/read_own_uniques.sql");
 pub(crate) const READ_SESSION: &str = include_str!("../sql/read_session.sql");
 pub(crate) const PROBE_SAME_DATABASE: &str = include_str!("../sql/probe_same_database.sql");
 pub(crate) const LIST_BLOCKERS: &str = include_str!("../sql/list_blockers.sql");

@@ -75,6 +75,59 @@ async fn a_restore_makes_the_copy_equal_and_what_hangs_on_it_stays() {
         "0"
     );
 
+    // Triggers and indexes of the tenant that do not let the copy be as the snapshot end a restore,
+    // and change nothing.
+    let lets = |body: &str| {
+        format!(
+            "create or replace function mine() returns trigger language plpgsql as
+               $$ begin {body} return new; end $$;
+             create or replace trigger mine before insert or update on items
+               for each row execute function mine();
+             delete from items where id = 7"
+        )
+    };
+    for (body, says) in [
+        ("return null;", "0 rows of items would be written where 1 are to be"),
+        (
+            "if new.id = 7 then new.amount := 9; end if;",
+            "would have 200 rows where the snapshot has 200, and 1 of them would differ",
+        ),
+    ] {
+        there.execute(&lets(body)).await;
+        let refused = snapshots.run(&yes).await;
+        refused.assert_says(1, &[says, "look for triggers and rules", "nothing was changed there"]);
+        assert_eq!(there.query_text("select count(*) from items where id = 7").await, "0");
+    }
+    there.execute("drop function mine cascade").await;
+    snapshots.run(&yes).await.assert_says(0, &["to add 1", "restored 210 rows"]);
+    let (free, unique) = (
+        "update items set amount = null where id in (10, 20)",
+        "create unique index one_amount on items (amount)",
+    );
+    let exchange = format!(
+        "{unique}; begin; {free}; update items set amount = (30 - id) / 3.0 where id in (10, 20); commit"
+    );
+    there.execute(&exchange).await;
+    let exchanged = snapshots.run(&yes).await;
+    exchanged.assert_says(
+        1,
+        &[
+            "violates unique constraint \"one_amount\"",
+            "one after the other",
+            "give those rows other values",
+            "--schema",
+            "nothing was changed there",
+        ],
+    );
+    assert!(!exchanged.complained.contains("6.66"), "no value is told: {exchanged:?}");
+    let beside = [&yes[..], &["--schema", "beside_it"]].concat();
+    let beside: Vec<&str> = beside.into_iter().filter(|w| !["--destination", "main"].contains(w)).collect();
+    snapshots.run(&beside).await.assert_says(0, &["restored 210 rows"]);
+    there.execute(free).await;
+    snapshots.run(&yes).await.assert_says(0, &["to change 2", "restored 210 rows"]);
+    assert_eq!(rows(there, "items").await, items);
+    there.execute("drop index one_amount").await;
+
     // It follows the source again, from the snapshot on, and no row is copied once more.
     let daemon = world.daemon().await;
     world.source.execute("update item set amount = 7 where id = 5").await;

@@ -122,4 +122,57 @@ async fn rows_that_stand_in_the_way_leave_the_source_as_it_was() {
     source.execute("alter table crew alter constraint crew_captain deferrable").await;
     snapshots.bring_back(&id, &["--yes"]).await.assert_says(0, &["restored 2 rows"]);
     assert_eq!(source.query_text("select id, captain from crew").await, "1|1");
+    values_are_exchanged(&snapshots, &id).await;
+}
+
+/// Rows that exchange the values of a unique constraint are written one after the other. The
+/// message names them, and they come back once they have made room.
+async fn values_are_exchanged(snapshots: &Snapshots, id: &str) {
+    let source = &snapshots.world.source;
+    let (acme, globex) = (snapshots.world.id("acme"), snapshots.world.id("globex"));
+    let before = snapshots.rows_of("acme").await;
+    let overwrite = ["--mode", "overwrite", "--yes"];
+    let free = "update customer set mail = null where id in (1, 2)";
+    let exchange = format!(
+        "begin; {free}; update customer set mail = 'Ann' || 3 - id || '@' || left('{acme}', 8)
+          where id in (1, 2); commit"
+    );
+    source.execute(&exchange).await;
+    let now = snapshots.rows_of("acme").await;
+    let exchanged = snapshots.bring_back(id, &overwrite).await;
+    exchanged.assert_says(
+        1,
+        &[
+            "violates unique constraint \"customer_mail_key\"",
+            r#"public.customer {"id": "1"} has a value that another row is to have"#,
+            r#"public.customer {"id": "2"} has a value that another row is to have"#,
+            "nothing was changed in the source",
+            "give those rows other values",
+        ],
+    );
+    assert!(!exchanged.complained.contains("Ann"), "no value is told: {exchanged:?}");
+    assert_eq!(snapshots.rows_of("acme").await, now);
+    source.execute(free).await;
+    snapshots.bring_back(id, &overwrite).await.assert_says(0, &["restored 2 rows"]);
+    assert_eq!(snapshots.rows_of("acme").await, before);
+
+    // Another tenant has the value of a row that is gone.
+    let taken = format!(
+        "update customer set mail = null where id = 1;
+         update customer set mail = 'Ann1@' || left('{acme}', 8) where id = 31 and tenant = '{globex}'"
+    );
+    source.execute(&taken).await;
+    let of_other = snapshots.bring_back(id, &overwrite).await;
+    let line = r#"public.customer {"id": "31"} is of another tenant and has a value that a row is to have"#;
+    of_other.assert_says(1, &[line]);
+    source.execute("update customer set mail = null where id = 31").await;
+    snapshots.bring_back(id, &overwrite).await.assert_says(0, &["restored 1 rows"]);
+
+    // A constraint that can wait is no hindrance.
+    let deferrable = "alter table customer drop constraint customer_mail_key,
+        add constraint customer_mail_key unique (mail) deferrable";
+    source.execute(deferrable).await;
+    source.execute(&exchange).await;
+    snapshots.bring_back(id, &overwrite).await.assert_says(0, &["restored 2 rows"]);
+    assert_eq!(snapshots.rows_of("acme").await, before);
 }

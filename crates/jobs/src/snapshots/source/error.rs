@@ -29,6 +29,10 @@ pub enum Error {
     /// A guard: each line names a table, a key and what is wrong; never empty.
     #[error("{}", .0.join("; "))]
     Guarded(Vec<String>),
+    /// A unique constraint that cannot wait refused a row. Each line names a row of now that has a
+    /// value which another row is to have; there may be none.
+    #[error("{why}")]
+    Taken { why: String, rows: Vec<String> },
     /// Other sessions hold locks.
     #[error("a lock was not given within half a second, {0} times")]
     Locked(u32),

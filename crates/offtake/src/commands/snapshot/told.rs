@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 use crate::commands::store_trouble;
 use crate::outcome::{Exit, Failure};
 
+/// Why a unique constraint refuses rows that are as the snapshot has them in the end.
+pub(super) const ONE_AFTER_THE_OTHER: &str = "rows are written one after the other, so rows that \
+    exchange their values stand in each other's way unless that constraint is deferrable";
+
 /// The failure for what could not be done, with the other side's own words.
 pub(super) fn failure(what: impl Into<String>, error: &Error) -> Failure {
     let what = what.into();

@@ -1,10 +1,10 @@
 //! What is asked of the source beside the transaction that restores.
 
-use offtake_mapping::foreign;
+use offtake_mapping::{Identifier, foreign};
 use offtake_postgres::SqlState;
 use tokio_postgres::Client;
 
-use super::Outcome;
+use super::{Outcome, Restoring};
 use crate::snapshots::source::Error;
 use crate::sql;
 
@@ -51,4 +51,32 @@ pub async fn blockers(client: &Client, process: i32) -> Result<Vec<(i32, String)
         (row.get("pid"), line)
     };
     Ok(rows.iter().map(told).collect())
+}
+
+impl Restoring<'_> {
+    /// After a unique constraint has refused a write, in a transaction that has planned the same
+    /// again: the rows that have a value which another row is to have, each as a line of a refusal.
+    pub async fn holders(&self) -> Result<Vec<String>, Error> {
+        let statements = self.statements();
+        let oids: Vec<u32> = self.own.tables.iter().map(|table| table.oid).collect();
+        let mut lines = Vec::new();
+        for row in &self.client.query(sql::READ_OWN_UNIQUES, &[&oids]).await? {
+            let oid: u32 = row.get("oid");
+            let names: Vec<String> = row.get("columns");
+            let columns: Option<Vec<Identifier>> =
+                names.into_iter().map(|name| Identifier::new(name).ok()).collect();
+            let at = oids.iter().position(|known| *known == oid);
+            let (Some(at), Some(columns)) = (at, columns) else { continue };
+            let of = foreign(row.get::<_, &str>("name")).into_owned();
+            for (own, what) in [
+                (true, "has a value that another row is to have"),
+                (false, "is of another tenant and has a value that a row is to have"),
+            ] {
+                if let Some(list) = statements.list_holders(at, &columns, own) {
+                    lines.extend(self.keys(at, &list, &format!("{what} (by {of})")).await?);
+                }
+            }
+        }
+        Ok(lines)
+    }
 }

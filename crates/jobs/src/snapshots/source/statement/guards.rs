@@ -1,9 +1,9 @@
 //! What the guards of a restore look for: each statement lists keys of rows that must not be.
 
-use offtake_mapping::{TableName, Tenant};
+use offtake_mapping::{Identifier, TableName, Tenant};
 
 use super::super::tables::Reference;
-use super::parts::{from, key_text, plan, same_key, stage};
+use super::parts::{equal, from, key_text, operand, plan, same_key, stage};
 use super::{ADDS, CHANGES, DELETES, KEYS_MAX, OWN, Statements};
 
 impl Statements<'_> {
@@ -125,5 +125,38 @@ impl Statements<'_> {
                 will_refer = self.refers(reference, "o", "r"),
             )
         })
+    }
+
+    /// Keys of rows of now that have the values of some columns which another row is to have.
+    /// `own`: of the tenant's rows, or of those that are not. None: a column has no `=`.
+    pub(in crate::snapshots::source) fn list_holders(
+        &self,
+        at: usize,
+        columns: &[Identifier],
+        own: bool,
+    ) -> Option<String> {
+        let table = self.table(at);
+        let same: Option<Vec<String>> = columns
+            .iter()
+            .map(|name| {
+                let column = table.column(name).filter(|column| column.equals.is_some())?;
+                let side = |alias: &str| operand(column, &format!("{alias}.{}", name.sql()));
+                Some(equal(column, &format!("t.{}", name.sql()), &side("p")))
+            })
+            .collect();
+        Some(format!(
+            "select {key} as key from {from} t \
+              where (({rule}) is true) = {own} \
+                and exists (select from {plan} p where (p.{ADDS} or p.{CHANGES}) and {same} \
+                                                   and not ({same_key})) \
+                and not exists (select from {plan} p where p.{DELETES} and {same_key}) \
+              limit {KEYS_MAX}",
+            key = key_text(table, "t"),
+            from = from(table),
+            rule = self.rule(table, "t", &TableName::sql),
+            plan = plan(at),
+            same = same?.join(" and "),
+            same_key = same_key(table, "t", "p"),
+        ))
     }
 }

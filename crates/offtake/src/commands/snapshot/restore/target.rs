@@ -8,13 +8,14 @@ use offtake_admin::operations::named_destinations;
 use offtake_jobs::snapshots::Card;
 use offtake_jobs::{PublicId, Store};
 use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, foreign};
-use offtake_postgres::{Connection, ConnectionString, Dialer, Fault, catalog};
+use offtake_postgres::{Connection, ConnectionString, Dialer, Fault, SqlState, catalog};
 use offtake_sync::destinations::{
     DestinationSpec, Place, RestoreError, RestoreInto, RestoredTo, Restoring,
 };
 
 use super::super::super::registry_names::{of_tenant, unknown, unreadable};
 use super::super::create::at_source;
+use super::super::told::ONE_AFTER_THE_OTHER;
 use super::super::{store, told};
 use super::{Loaded, load, shape};
 use crate::arguments::shown;
@@ -271,8 +272,13 @@ fn failure(what: String, error: &RestoreError) -> Failure {
             };
             let failure = Failure::new(exit, what).because(&trouble.reason).because(untouched);
             let failure = failure.of_class(trouble.fault.as_str(), trouble.code.as_deref());
+            let exchanged = trouble.code.as_deref() == Some(SqlState::UNIQUE_VIOLATION.code());
             match trouble.fault {
                 Fault::Unreachable | Fault::Transient => failure.remedy("run it again"),
+                _ if exchanged => failure.because(ONE_AFTER_THE_OTHER).remedy(
+                    "give those rows other values there for the moment and run it again, or restore \
+                     beside the copy with --schema",
+                ),
                 _ => failure.remedy("mend that, or restore beside the copy with --schema"),
             }
         }

@@ -15,7 +15,7 @@ use offtake_jobs::snapshots::source::{
 use offtake_jobs::snapshots::{self, Card};
 use offtake_jobs::{PublicId, Store};
 use offtake_mapping::{foreign, scan, shell_word};
-use offtake_postgres::{Connection, Dialer, catalog};
+use offtake_postgres::{Connection, Dialer, SqlState, catalog};
 use tokio::time::Instant;
 
 use super::super::super::confirm::{confirmed, require_answer};
@@ -332,8 +332,25 @@ impl<'a> Job<'a> {
                 self.ask_outcome(number, &why).await?;
                 Ok(Written { rows: planned.rows(), notes: Vec::new() })
             }
-            (written, _) => written.map_err(|error| self.failure(&error)),
+            (Err(error), _) => Err(self.failure(&self.with_holders(error).await)),
+            (Ok(written), _) => Ok(written),
         }
+    }
+
+    /// Of a unique constraint that refused a row: names the rows that stand in the way.
+    async fn with_holders(&self, error: Error) -> Error {
+        let Error::Source(refusal) = &error else { return error };
+        if refusal.sqlstate() != Some(&SqlState::UNIQUE_VIOLATION) {
+            return error;
+        }
+        let look = async {
+            let begun = Restoring::begin(&self.session, self.archive(), self.wanted()).await?;
+            begun.holders().await
+        };
+        // What was refused is told, also where they cannot be named.
+        let rows = look.await.unwrap_or_default();
+        let _ = Restoring::leave(&self.session).await;
+        Error::Taken { why: refusal.message(), rows }
     }
 
     /// The reply to the commit was lost: the source knows what became of the transaction.

@@ -69,6 +69,14 @@ pub(super) fn restore_failure(what: String, error: &Error, blockers: &[String]) 
                  and --where",
             )
         }
+        Error::Taken { why, rows } => {
+            let refused = Failure::new(Exit::Failed, &what).because(why);
+            let refused = rows.iter().fold(refused, |refused, row| refused.because(row));
+            refused.because(told::ONE_AFTER_THE_OTHER).because(UNTOUCHED).remedy(
+                "give those rows other values for the moment, and run it again; or leave the rows \
+                 that are to have these values out with --table and --where",
+            )
+        }
         Error::Locked(_) => {
             let locked = failed(chain(error));
             let locked = blockers
