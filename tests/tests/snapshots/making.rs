@@ -242,7 +242,9 @@ async fn asked_in_the_same_instant(
 async fn a_snapshot_of_some_mappings_says_so() {
     let snapshots = Snapshots::of(&["acme"]).await;
     let tenant = snapshots.world.id("acme");
-    let made = snapshots.run(&["create", "--tenant", tenant, "--mapping", "others"]).await;
+    // It waits for the snapshot with `--wait` and without.
+    let made =
+        snapshots.run(&["create", "--tenant", tenant, "--mapping", "others", "--wait"]).await;
     made.assert_says(0, &["1 tables", "not all mappings", "10 rows"]);
     snapshots.run(&["list"]).await.assert_says(0, &["yes, not all mappings"]);
     let unknown = snapshots.run(&["create", "--tenant", tenant, "--mapping", "other"]).await;
@@ -259,7 +261,19 @@ async fn a_snapshot_that_takes_too_long_fails_and_leaves_nothing() {
     snapshots.world.write_mapping("items", &slow());
     let tenant = snapshots.world.id("acme").to_owned();
     let failed = snapshots.run(&["create", "--tenant", &tenant]).await;
-    failed.assert_says(1, &["after 1 seconds", "vacuum", "snapshots.max_duration"]);
+    let remedies = ["snapshots.max_duration", "--mapping", "offtake export create"];
+    failed.assert_says(1, &[&["after 1 seconds", "vacuum"], &remedies[..]].concat());
+    // A snapshot of the kind `source` has no mappings to leave out.
+    let waits = "create function waits(uuid) returns uuid language plpgsql as
+          $$ begin perform pg_sleep(3); return $1; end $$;
+        create table lazy (id int primary key, tenant uuid)";
+    snapshots.world.source.execute(waits).await;
+    snapshots.world.source.execute(&format!("insert into lazy values (1, '{tenant}')")).await;
+    let lazy = serde_json::json!([{ "table": "public.lazy", "tenant": "public.waits(tenant)" }]);
+    snapshots.world.configure(|c| c["snapshots"]["tables"] = lazy);
+    let of_source = snapshots.run(&["create", "--tenant", &tenant, "--kind", "source"]).await;
+    of_source.assert_says(1, &["after 1 seconds", "vacuum", "raise snapshots.max_duration"]);
+    assert!(!of_source.complained.contains("--mapping"), "{of_source:?}");
     let (left, listed) = (files_of(&snapshots), snapshots.run(&["list", "--all", "--json"]).await);
     assert_eq!(left, [] as [String; 0], "{:?}", listed.told);
     // The remedies.

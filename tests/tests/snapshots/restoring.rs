@@ -121,7 +121,8 @@ async fn a_restore_makes_the_copy_equal_and_what_hangs_on_it_stays() {
     );
     assert!(!exchanged.complained.contains("6.66"), "no value is told: {exchanged:?}");
     let beside = [&yes[..], &["--schema", "beside_it"]].concat();
-    let beside: Vec<&str> = beside.into_iter().filter(|w| !["--destination", "main"].contains(w)).collect();
+    let beside: Vec<&str> =
+        beside.into_iter().filter(|w| !["--destination", "main"].contains(w)).collect();
     snapshots.run(&beside).await.assert_says(0, &["restored 210 rows"]);
     there.execute(free).await;
     snapshots.run(&yes).await.assert_says(0, &["to change 2", "restored 210 rows"]);

@@ -207,6 +207,8 @@ async fn a_tenants_deleted_rows_come_back_and_nobody_elses_change() {
     refused.assert_says(2, &["no terminal to ask on", "add --yes"]);
     let done = snapshots.bring_back(&id, &["--yes"]).await;
     done.assert_says(0, &["restored 89 rows", "copies follow"]);
+    let added = "offtake_restore_rows_total{operation=\"add\"}";
+    assert_eq!(daemon.metric(added).await, 89.0);
     let again = snapshots.bring_back(&id, &["--dry-run"]).await;
     again.assert_says(0, &["nothing is to be restored"]);
     assert_eq!(snapshots.rows_of("acme").await.len(), before.len());

@@ -16,7 +16,8 @@ async fn what_is_missing_for_a_restore_into_the_source_is_told() {
         &["public.invoice_line (tenant, invoice) refers to", "snapshots.tables", "--partial"],
     );
     let partial = snapshots.run(&[&create[..], &["--partial"]].concat()).await;
-    partial.assert_says(0, &["4 tables", "its rows would not come back"]);
+    partial.assert_says(0, &["4 tables", "(not all tables)", "its rows would not come back"]);
+    snapshots.run(&["list"]).await.assert_says(0, &["yes, not all tables"]);
     let checked = snapshots.world.offtake(&["check", "--connect"]).await;
     let warned =
         String::from_utf8(checked.stdout).unwrap() + &String::from_utf8(checked.stderr).unwrap();
@@ -32,7 +33,12 @@ async fn what_is_missing_for_a_restore_into_the_source_is_told() {
     let other = ["restore", &id, "--tenant", &acme, "--destination", "main", "--yes"];
     snapshots.run(&other).await.assert_says(2, &["is of the kind source", "--into source"]);
     snapshots.run(&["validate", &id]).await.assert_says(0, &["complete and unchanged"]);
-    snapshots.run(&["validate", &id, "--drill"]).await.assert_says(2, &["is of the kind source"]);
+    let compares =
+        format!("`offtake snapshot restore {id} --tenant {acme} --into source --dry-run` compares");
+    for other in [&["validate", &id, "--drill"][..], &["diff", &id, "--into", "main"]] {
+        snapshots.run(other).await.assert_says(2, &["is of the kind source", &compares]);
+    }
+    snapshots.bring_back(&id, &["--dry-run"]).await.assert_says(0, &["nothing is to be restored"]);
 
     // Columns that are new, gone or others since.
     let source = &snapshots.world.source;

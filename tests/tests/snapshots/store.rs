@@ -185,7 +185,7 @@ async fn a_store_that_cannot_be_written_to_is_told() {
 }
 
 /// A store with less room than a snapshot needs is told before anything is written there. One that
-/// is full in the middle is told too, and nothing stays of the snapshot.
+/// is full in the middle, or gets full meanwhile, is told too, and nothing stays of the snapshot.
 #[tokio::test]
 async fn a_store_without_room_is_told() {
     let snapshots = Snapshots::of(&["acme"]).await;
@@ -205,21 +205,35 @@ async fn a_store_without_room_is_told() {
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
     std::fs::remove_dir_all(&files).unwrap();
     std::fs::create_dir(&files).unwrap();
-    let mount = "mount -t tmpfs -o size=64m none \"$1\" || exit 77; shift; \"$@\"; ended=$?; \
-                 find . -name '*.tar*' >&2; exit $ended";
-    let mut create = std::process::Command::new("unshare");
-    create.args(["--mount", "--", "sh", "-c", mount, "sh"]).arg(&files).arg(binary("offtake"));
-    create.arg("--config").arg(snapshots.world.written_configuration());
-    create.args(["snapshot", "create", "--tenant", snapshots.world.id("acme")]).current_dir(&files);
-    let output = create.output().unwrap();
-    let complained = String::from_utf8(output.stderr).unwrap();
-    if complained.contains("unshare failed") || output.status.code() == Some(77) {
-        eprintln!("skipped: {complained}; a container with root and mount namespaces can run it");
-        return;
+    // Before it begins, and where another program fills the store while it is being made.
+    let filled = "(until ls \"$files\"/snapshots/.*.part; do sleep 0.05; done; \
+                    head -c 100m /dev/zero > \"$files/other\") >/dev/null 2>&1 &";
+    let waits = "create function waits(numeric, int) returns numeric stable language plpgsql as
+        $$ begin if $2 = 1 then perform pg_sleep(2); end if; return $1; end $$";
+    snapshots.world.source.execute(waits).await;
+    for (size, meanwhile) in [("64m", ""), ("320m", filled)] {
+        let mount = format!(
+            "files=$1; shift; mount -t tmpfs -o size={size} none \"$files\" || exit 77; {meanwhile}
+             \"$@\"; ended=$?; find \"$files\" -name '*.part' -o -name '*.tar*' >&2; exit $ended"
+        );
+        let mut create = std::process::Command::new("unshare");
+        create.args(["--mount", "--", "sh", "-c", &mount, "sh"]).arg(&files);
+        create.arg(binary("offtake")).arg("--config").arg(snapshots.world.written_configuration());
+        create.args(["snapshot", "create", "--tenant", snapshots.world.id("acme")]);
+        let output = create.output().unwrap();
+        let complained = String::from_utf8(output.stderr).unwrap();
+        if complained.contains("unshare failed") || output.status.code() == Some(77) {
+            eprintln!(
+                "skipped: {complained}; a container with root and mount namespaces can run it"
+            );
+            return;
+        }
+        assert_eq!(output.status.code(), Some(1), "{size}: {complained}");
+        for words in ["bytes are free in the store", "make room", "offtake snapshot forget"] {
+            assert!(complained.contains(words), "{complained}");
+        }
+        assert!(!complained.contains(".part\n") && !complained.contains(".tar"), "{complained}");
+        let slow = super::ITEMS.replace("i.amount from", "waits(i.amount, i.id) as amount from");
+        snapshots.world.write_mapping("items", &slow);
     }
-    assert_eq!(output.status.code(), Some(1), "{complained}");
-    for words in ["bytes are free in the store", "make room", "offtake snapshot forget"] {
-        assert!(complained.contains(words), "{complained}");
-    }
-    assert!(!complained.contains("./"), "{complained}");
 }

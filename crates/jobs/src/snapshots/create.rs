@@ -1,7 +1,7 @@
 //! Making a snapshot: one transaction at the source, one object in the store, and its card.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -29,8 +29,9 @@ pub(super) const PAGE_BYTES: usize = 8 << 20;
 /// Before a table is tried again that was locked for half a second.
 pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Between two looks at the free space.
+/// Between two looks at the free space, which other programs use up too.
 const LOOK_BYTES: u64 = 64 << 20;
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a snapshot is to be of.
 pub struct Asked<'a> {
@@ -187,13 +188,15 @@ pub(super) struct Out {
     object: Object,
     hash: Context,
     size: u64,
-    looked_at: u64,
+    /// How large it was at the last look at the free space, and when that was.
+    looked_at: (u64, Instant),
 }
 
 impl Out {
     pub(super) async fn begin(store: &Store, id: &PublicId) -> Result<Self, Error> {
         let object = store.writer(&archive_key(id)).await?;
-        Ok(Self { object, hash: Context::new(&SHA256), size: 0, looked_at: 0 })
+        let looked_at = (0, Instant::now());
+        Ok(Self { object, hash: Context::new(&SHA256), size: 0, looked_at })
     }
 
     pub(super) async fn put(&mut self, store: &Store, bytes: Vec<u8>) -> Result<(), Error> {
@@ -202,8 +205,9 @@ impl Out {
         }
         self.hash.update(&bytes);
         self.size += bytes.len() as u64;
-        if self.size - self.looked_at > LOOK_BYTES {
-            self.looked_at = self.size;
+        let (size, at) = self.looked_at;
+        if self.size - size > LOOK_BYTES || at.elapsed() > LOOK_INTERVAL {
+            self.looked_at = (self.size, Instant::now());
             look_at_space(store).await?;
         }
         Ok(self.object.write(Bytes::from(bytes)).await?)

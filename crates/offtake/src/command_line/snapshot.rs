@@ -81,6 +81,9 @@ pub struct Create {
     /// Make one of a tenant without a row too.
     #[arg(long)]
     pub allow_empty: bool,
+    /// Return once the snapshot is complete. The command makes it itself, so it does that in any case.
+    #[arg(long)]
+    pub wait: bool,
     #[command(flatten)]
     pub place: InStore,
     #[arg(long, help = JSON)]

@@ -54,7 +54,7 @@ fn print(listing: &Listing, store: &str) {
             card.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             told::size(card.size),
             card.rows.to_string(),
-            if card.narrowed { "yes, not all mappings" } else { "yes" }.to_owned(),
+            told::left_out(card).map_or("yes".to_owned(), |what| format!("yes, {what}")),
         ]);
     }
     for incomplete in &listing.incomplete {

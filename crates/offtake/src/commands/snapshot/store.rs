@@ -3,7 +3,7 @@
 use offtake_jobs::archive::{Contents, Kind as SnapshotKind};
 use offtake_jobs::snapshots::{self, Card, Listing};
 use offtake_jobs::{Kind, PublicId, Store};
-use offtake_mapping::{foreign, nearest};
+use offtake_mapping::{foreign, nearest, shell_word};
 use offtake_postgres::catalog;
 
 use super::told::failure;
@@ -105,15 +105,26 @@ pub(super) async fn spelled(context: &Context, typed: &str, cards: &[Card]) -> S
     asked.await.unwrap_or_else(|| typed.to_owned())
 }
 
-/// A snapshot of what mappings return, and not of the source's own tables.
-pub(super) fn require_rows(card: &Card) -> Result<(), Failure> {
+/// A snapshot of what mappings return, and not of the source's own tables. `instead`: what does with
+/// one of those what was asked for.
+pub(super) fn require_rows(card: &Card, instead: &str) -> Result<(), Failure> {
     if card.kind == SnapshotKind::Rows {
         return Ok(());
     }
     let what = format!("{} is of the kind {}", foreign(&card.id), card.kind.as_str());
     Err(Failure::new(Exit::Usage, what)
         .because("it has rows of the source's tables, which are no rows of a copy")
-        .remedy("add --into source, or use a snapshot of the kind rows"))
+        .remedy(format!("{instead}, or use a snapshot of the kind rows")))
+}
+
+/// What shows how the source's tables differ from a snapshot of them.
+pub(super) fn dry_run_into_source(card: &Card) -> String {
+    let tenant = shell_word(&card.tenant);
+    format!(
+        "`offtake snapshot restore {} --tenant {tenant} --into source --dry-run` compares it with \
+         those tables",
+        foreign(&card.id)
+    )
 }
 
 /// The snapshot of one tenant never goes to another one. `tenant`: as the source prints it.

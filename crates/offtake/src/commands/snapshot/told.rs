@@ -1,13 +1,19 @@
 //! What is told of snapshots, and of what went wrong with one.
 
+use offtake_jobs::archive::Kind;
 use offtake_jobs::snapshots::{Card, Error};
 use offtake_jobs::stores::Trouble;
 use offtake_mapping::foreign;
-use offtake_postgres::chain;
+use offtake_postgres::{SourcePool, chain};
 use serde_json::{Value, json};
 
 use crate::commands::store_trouble;
 use crate::outcome::{Exit, Failure};
+use crate::sql;
+
+/// Why a snapshot may not take as long as it likes.
+pub(super) const HOLDS_BACK_VACUUM: &str =
+    "a snapshot holds back vacuum at the source for as long as it reads";
 
 /// Why a unique constraint refuses rows that are as the snapshot has them in the end.
 pub(super) const ONE_AFTER_THE_OTHER: &str = "rows are written one after the other, so rows that \
@@ -50,8 +56,11 @@ pub(super) fn failure(what: impl Into<String>, error: &Error) -> Failure {
             .remedy("run it again when no table of the mappings is truncated or altered"),
         Error::TooLong(_) => Failure::new(Exit::Failed, what)
             .because(chain(error))
-            .because("a snapshot holds back vacuum at the source for as long as it reads")
-            .remedy("raise snapshots.max_duration, or name fewer mappings with --mapping"),
+            .because(HOLDS_BACK_VACUUM)
+            .remedy(
+                "raise snapshots.max_duration, or name fewer mappings with --mapping; `offtake export \
+                 create` writes the rows as files in short snapshots",
+            ),
         Error::Refused { .. } | Error::Changed { .. } => Failure::new(Exit::Failed, what)
             .because(chain(error))
             .because("nothing was written anywhere")
@@ -83,9 +92,17 @@ pub(super) fn json(card: &Card) -> Value {
     })
 }
 
+/// What a snapshot lacks that it was not asked to have.
+pub(super) fn left_out(card: &Card) -> Option<&'static str> {
+    card.narrowed.then_some(match card.kind {
+        Kind::Rows => "not all mappings",
+        Kind::Source => "not all tables",
+    })
+}
+
 /// One line for a person: what a snapshot has.
 pub(super) fn summary(card: &Card) -> String {
-    let narrowed = if card.narrowed { " (not all mappings)" } else { "" };
+    let narrowed = left_out(card).map(|what| format!(" ({what})")).unwrap_or_default();
     format!(
         "{}: {} tables of {}{narrowed}, {} rows, {} in the store, sequence id {}",
         foreign(&card.id),
@@ -95,6 +112,14 @@ pub(super) fn summary(card: &Card) -> String {
         size(card.size),
         card.sequence_id
     )
+}
+
+/// Counts rows that a restore has added, changed and deleted, for the metrics of the daemons. The
+/// restore is done, whether it is counted or not.
+pub(super) async fn count(pool: &SourcePool, rows: [u64; 3]) {
+    let [added, changed, deleted] = rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX));
+    let Ok(source) = pool.get().await else { return };
+    let _ = source.execute(sql::COUNT_RESTORED, &[&added, &changed, &deleted]).await;
 }
 
 /// `812 B`, `3.4 KiB`, `21.0 MiB`.

@@ -12,7 +12,7 @@ use crate::outcome::{Exit, Failure};
 pub(super) async fn execute(context: &Context, arguments: &Validate) -> Result<Exit, Failure> {
     let (store, id, card) = store::named(context, &arguments.snapshot).await?;
     if arguments.drill {
-        store::require_rows(&card)?;
+        store::require_rows(&card, &store::dry_run_into_source(&card))?;
     }
     let loaded = Loaded::check(&store, &id, &card).await?;
     if arguments.drill {

@@ -33,7 +33,6 @@ use super::{store, told};
 use crate::command_line::{Diff, Restore, RestoreTo};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
-use crate::sql;
 
 /// Keys of each kind of difference that are told.
 const KEYS_MAX: usize = 10;
@@ -60,6 +59,7 @@ struct Table {
 
 pub(super) async fn diff(context: &Context, arguments: &Diff) -> Result<Exit, Failure> {
     let (store, id, card) = store::named(context, &arguments.snapshot).await?;
+    store::require_rows(&card, &store::dry_run_into_source(&card))?;
     let to = RestoreTo {
         destination: Some(arguments.into.clone()),
         url_file: None,
@@ -94,6 +94,7 @@ enum Prepared<'a> {
 
 async fn prepare<'a>(context: &'a Context, arguments: &Restore) -> Result<Prepared<'a>, Failure> {
     let (store, id, card) = store::named(context, &arguments.snapshot).await?;
+    store::require_rows(&card, "add --into source")?;
     if !arguments.dry_run {
         let what = format!("this replaces rows of {} by those of {id}", foreign(&arguments.tenant));
         require_answer(arguments.yes, &what)?;
@@ -129,7 +130,6 @@ impl<'a> Job<'a> {
         (store, id, card): (Store, PublicId, Card),
         (tenant, to): (&str, &RestoreTo),
     ) -> Result<Self, Failure> {
-        store::require_rows(&card)?;
         let loaded = Loaded::check(&store, &id, &card).await?;
         let target = Target::find(context, source, &loaded, (tenant, to)).await?;
         Ok(Self { context, store, id, card, loaded, target })
@@ -224,7 +224,8 @@ impl<'a> Job<'a> {
             }
             (None, _) => return ended.map(|()| Exit::Interrupted),
         };
-        self.count(&tables).await;
+        let sum = |of: fn(&Differences) -> u64| -> u64 { tables.iter().map(of).sum() };
+        told::count(pool, [sum(|d| d.added), sum(|d| d.changed), sum(|d| d.deleted)]).await;
         let rows: u64 = tables.iter().map(|differences| differences.staged).sum();
         say(format!("restored {rows} rows of {} into {}", self.id, self.target.label));
         ended?;
@@ -275,16 +276,6 @@ impl<'a> Job<'a> {
             Err(RestoreError::OutcomeUnknown(trouble)) => self.look_again(&trouble.reason).await,
             Err(error) => Err(self.failure(&error)),
         }
-    }
-
-    /// For the metrics of the daemons. The restore is done, whether it is counted or not.
-    async fn count(&self, tables: &[Differences]) {
-        let sum = |rows: fn(&Differences) -> u64| {
-            i64::try_from(tables.iter().map(rows).sum::<u64>()).unwrap_or(i64::MAX)
-        };
-        let (added, changed, deleted) = (sum(|d| d.added), sum(|d| d.changed), sum(|d| d.deleted));
-        let Ok(source) = self.context.pool.get().await else { return };
-        let _ = source.execute(sql::COUNT_RESTORED, &[&added, &changed, &deleted]).await;
     }
 
     /// The reply to the commit was lost: what is there says whether it happened.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use offtake_jobs::archive::{Contents, Kind, Manifest};
 use offtake_jobs::snapshots::source::{
-    self, Archive, Asked, Error, Mode, Outcome, OwnTable, Planned, Restoring, Wanted, Written,
+    self, Archive, Asked, Error, Mode, Outcome, OwnTable, Planned, PlannedTable, Restoring, Wanted,
+    Written,
 };
 use offtake_jobs::snapshots::{self, Card};
 use offtake_jobs::{PublicId, Store};
@@ -106,6 +107,9 @@ async fn restore(
     }
     let before = job.before().await?;
     let written = job.write(&planned).await?;
+    let sum = |of: fn(&PlannedTable) -> u64| -> u64 { planned.tables.iter().map(of).sum() };
+    let counts = [sum(|t| t.added), sum(|t| t.changed), sum(|t| t.deleted)];
+    told_of_rows::count(&context.pool, counts).await;
     for note in &written.notes {
         say(note);
     }
@@ -278,8 +282,7 @@ impl<'a> Job<'a> {
     }
 
     async fn agreed(&self, planned: &Planned, yes: bool) -> Result<bool, Failure> {
-        let sum =
-            |of: fn(&source::PlannedTable) -> u64| -> u64 { planned.tables.iter().map(of).sum() };
+        let sum = |of: fn(&PlannedTable) -> u64| -> u64 { planned.tables.iter().map(of).sum() };
         let what = format!(
             "adds {}, changes {} and deletes {} rows of {} in the application's own tables",
             sum(|t| t.added),

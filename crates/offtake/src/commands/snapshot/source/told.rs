@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use offtake_jobs::snapshots::Error as SnapshotError;
 use offtake_jobs::snapshots::source::{Error, Planned, PlannedTable};
 use offtake_mapping::foreign;
 use offtake_postgres::{Fault, SqlState, chain};
@@ -17,6 +18,9 @@ const UNTOUCHED: &str = "nothing was changed in the source";
 pub(super) fn failure(what: String, error: &Error) -> Failure {
     let failed = |exit| Failure::new(exit, &what).because(chain(error));
     match error {
+        Error::Snapshot(SnapshotError::TooLong(_)) => failed(Exit::Failed)
+            .because(told::HOLDS_BACK_VACUUM)
+            .remedy("raise snapshots.max_duration"),
         Error::Snapshot(error) => told::failure(what, error),
         Error::Source(error) => Failure::of_source(&what, error),
         Error::TwoRules(_) => failed(Exit::InvalidConfiguration)
