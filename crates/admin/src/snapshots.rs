@@ -55,6 +55,8 @@ pub struct Snapshot {
     /// As `snap_20261128-031300_k7f3a2`.
     pub id: String,
     pub tenant: String,
+    /// Whose rows it has.
+    pub kind: SnapshotKind,
     pub state: JobState,
     /// Why it is paused, has failed or was cancelled; null normally.
     pub reason: Option<String>,
@@ -66,6 +68,15 @@ pub struct Snapshot {
     pub finished_at: Option<Timestamp>,
     /// What it has; null before it is complete.
     pub archive: Option<SnapshotArchive>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotKind {
+    /// Those that the mappings give, which are restored into a copy.
+    Rows,
+    /// The tenant's own in the application's tables, which are restored there.
+    Source,
 }
 
 /// The file of a complete snapshot.
@@ -81,13 +92,14 @@ pub struct SnapshotArchive {
     pub rows: u64,
     /// Of the rows, as text.
     pub bytes: u64,
-    /// Other mappings are left out.
+    /// Other mappings are left out; of the kind `source`, tables that refer to its tables.
     pub narrowed: bool,
     pub tables: Vec<SnapshotTable>,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SnapshotTable {
+    /// Of the kind `source`, the name of the table.
     pub mapping: String,
     pub rows: u64,
 }

@@ -1,6 +1,6 @@
 -- Records a job for each tenant whose next interval has begun, and moves the tenant on to the interval after.
 -- $1 bigint: the interval in microseconds; $2 text: the store; $3 text[]: public ids that are free; $4 bigint:
--- at most so many jobs wait for daemons; those that a daemon may not work on now are not counted. Both
+-- at most so many jobs wait for daemons; those that a daemon may not work on now are not counted; $5 jsonb: options. Both
 -- happen in one statement, so that an interval has one job, whatever dies. Where a tenant has a snapshot
 -- that goes on, that one is the interval's.
 -- A transaction of its own. Uses snapshot_schedule_next and job_due; skips what another daemon holds.
@@ -28,7 +28,7 @@ with due as (
    where s.tenant_at_source = p.tenant_at_source
 )
 insert into offtake.job (public_id, kind, tenant_id, source_tenant_id, store, options)
-select ($3::text[])[place], 'snapshot', tenant_id, nullif(tenant_at_source, tenant_id), $2, '{"scheduled": true}'
+select ($3::text[])[place], 'snapshot', tenant_id, nullif(tenant_at_source, tenant_id), $2, $5
   from placed
 on conflict ((coalesce(source_tenant_id, tenant_id)))
    where kind = 'snapshot' and state in ('accepted', 'processing', 'paused', 'settling') do nothing

@@ -29,6 +29,7 @@ pub(crate) const REFRESH_SNAPSHOT_SCHEDULE: &str =
     include_str!("../sql/refresh_snapshot_schedule.sql");
 pub(crate) const CLEAR_SNAPSHOT_SCHEDULE: &str = include_str!("../sql/clear_snapshot_schedule.sql");
 pub(crate) const RECORD_DUE_SNAPSHOTS: &str = include_str!("../sql/record_due_snapshots.sql");
+pub(crate) const RECORD_NEXT_SNAPSHOT: &str = include_str!("../sql/record_next_snapshot.sql");
 pub(crate) const NOTE_SNAPSHOT_MADE: &str = include_str!("../sql/note_snapshot_made.sql");
 pub(crate) const LIST_OLD_SNAPSHOTS: &str = include_str!("../sql/list_old_snapshots.sql");
 pub(crate) const END_SNAPSHOTS: &str = include_str!("../sql/end_snapshots.sql");

@@ -43,7 +43,7 @@ pub(crate) const HOT: &[(&str, &str, i64)] = &[
     // prevents as long as none is due.
     (
         "jobs/sql/record_due_snapshots.sql",
-        "86400000000, 'disk', '{snap_1,snap_2,snap_3,snap_4,snap_5,snap_6}', 100",
+        "86400000000, 'disk', '{snap_1,snap_2,snap_3,snap_4,snap_5,snap_6}', 100, '{}'",
         300,
     ),
     ("jobs/sql/probe_due_snapshots.sql", "", 20),

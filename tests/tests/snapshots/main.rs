@@ -5,6 +5,7 @@
 mod beside;
 mod daemons;
 mod http;
+mod kinds;
 mod making;
 mod refusals;
 mod restoring;

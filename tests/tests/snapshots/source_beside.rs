@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Snapshots;
 
 /// A mapping that gives no table to any tenant.
-const PLANS: &str = "source: { table: public.plan, tenant: everyone }\n\
+pub(super) const PLANS: &str = "source: { table: public.plan, tenant: everyone }\n\
                      query: select id from public.plan\ntarget: { table: plans }\n";
 
 /// A row's tenant is looked up in a table that is not in the snapshot.
@@ -64,13 +64,13 @@ async fn a_looked_up_table_that_is_truncated_meanwhile_leaves_no_hole() {
     assert_eq!(rows, ["1", "6"], "of one moment: {made}");
 }
 
-const INVOICES: &str = "
+pub(super) const INVOICES: &str = "
 source: { table: public.invoice, tenant: tenancy_id, key: { id: id } }
 query: select tenancy_id as tenant_id, id, total from public.invoice
 target: { table: invoices }
 ";
 
-const INVOICE_TABLES: &str = "
+pub(super) const INVOICE_TABLES: &str = "
 create table invoice (id int primary key, tenancy_id uuid, total numeric);
 create table invoice_line (id int primary key, tenancy_id uuid, invoice int references invoice);
 insert into invoice select n, '{acme}', n from generate_series(1, 3) n;

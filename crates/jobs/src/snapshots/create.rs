@@ -45,11 +45,11 @@ pub struct Asked<'a> {
     /// The snapshot of the source is held no longer.
     pub max_duration: Duration,
     /// The job that it is made for: its id is the snapshot's, and its lease must last.
-    pub job: Option<(&'a PublicId, Lease)>,
+    pub job: OfJob<'a>,
 }
 
-/// As [`Asked::job`].
-pub(super) type OfJob<'a> = Option<(&'a PublicId, Lease)>;
+/// The job that a snapshot is made for, with the lease of the process that makes it.
+pub type OfJob<'a> = Option<(&'a PublicId, Lease)>;
 
 /// Makes a snapshot. Until its card is written, at the end, there is none.
 pub async fn create(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<Card, Error> {

@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::schedule::{Clock, Schedule, end_old};
-use super::turn::{Ended, Options, Turn, cancel};
+use super::source::OwnTable;
+use super::turn::{Ended, Of, Options, Turn, cancel};
 use super::{Error, delete, sweep};
+use crate::archive::Kind;
 use crate::stop::Stop;
 use crate::turns::{Claimed, Trade, Turns};
-use crate::{Kind, Lease, PublicId, Store, stores};
+use crate::{Kind as JobKind, Lease, PublicId, Store, stores};
 
 /// How often stores are looked at for what processes that died have left there.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
@@ -26,6 +28,8 @@ pub struct Parts {
     pub pool: SourcePool,
     pub stores: Vec<Store>,
     pub mappings: watch::Receiver<Arc<MappingSet>>,
+    /// Tables beside those of mappings whose rows snapshots of the kind `source` have.
+    pub tables: Vec<OwnTable>,
     /// Snapshots at the same time.
     pub workers: usize,
     pub max_duration: Duration,
@@ -76,7 +80,7 @@ impl Engine {
 }
 
 impl Trade for Snapshots {
-    const KIND: Kind = Kind::Snapshot;
+    const KIND: JobKind = JobKind::Snapshot;
     const NAME: &'static str = "snapshots";
 
     async fn prepare(&mut self) -> Result<(), offtake_postgres::Error> {
@@ -110,24 +114,27 @@ impl Trade for Snapshots {
         stop: &Stop,
     ) -> Result<(), offtake_postgres::Error> {
         let Claimed { held, id, job, store, options } = claimed;
-        let Parts { pool, stores, mappings, max_duration, .. } = &self.parts;
-        if let Some(kind) = &options.kind {
+        let Parts { pool, stores, max_duration, .. } = &self.parts;
+        let Some(kind) = options.kind() else {
+            let kind = options.kind.as_deref().unwrap_or_default();
             let reason = format!("daemons make no snapshots of the kind {kind}");
             return self.give_back(&held, &reason).await;
-        }
-        let set = mappings.borrow().clone();
-        let Some((mappings, narrowed)) = chosen(&set, &options.mappings) else {
-            let reason = "this daemon does not have all of its mappings";
-            return self.give_back(&held, reason).await;
         };
+        let of = match self.of(kind, &options.mappings) {
+            Ok(of) => of,
+            Err(reason) => return self.give_back(&held, &reason).await,
+        };
+        let next = if options.scheduled { self.clock.after(kind) } else { None };
+        let others = self.clock.kinds() > 1;
         let turn = Turn {
             pool: pool.clone(),
             store,
             id,
             job,
             options,
-            mappings,
-            narrowed,
+            of,
+            next,
+            others,
             max_duration: *max_duration,
             held,
             stop: stop.clone(),
@@ -166,18 +173,26 @@ impl Trade for Snapshots {
     }
 }
 
-/// The mappings of these names, or all, and whether there are others. None: one is not there.
-fn chosen(set: &MappingSet, names: &[String]) -> Option<(Vec<Arc<ResolvedMapping>>, bool)> {
-    let all = set.mappings();
-    if all.is_empty() || names.iter().any(|name| set.get(name).is_none()) {
-        return None;
+impl Snapshots {
+    /// Whose rows a snapshot has; otherwise why this daemon cannot say.
+    fn of(&self, kind: Kind, names: &[String]) -> Result<Of, String> {
+        let set = self.parts.mappings.borrow().clone();
+        let all = set.mappings();
+        if all.is_empty() || names.iter().any(|name| set.get(name).is_none()) {
+            return Err("this daemon does not have all of its mappings".to_owned());
+        }
+        if kind == Kind::Source {
+            let definitions = all.iter().map(|mapping| &mapping.definition);
+            let tables = OwnTable::of(definitions, &self.parts.tables);
+            return tables.map(|tables| Of::Source { tables }).map_err(|error| chain(&error));
+        }
+        let asked = |mapping: &&Arc<ResolvedMapping>| {
+            names.is_empty() || names.iter().any(|name| name == mapping.name())
+        };
+        let mappings: Vec<_> = all.iter().filter(asked).cloned().collect();
+        let narrowed = mappings.len() < all.len();
+        Ok(Of::Rows { mappings, narrowed })
     }
-    let asked = |mapping: &&Arc<ResolvedMapping>| {
-        names.is_empty() || names.iter().any(|name| name == mapping.name())
-    };
-    let chosen: Vec<_> = all.iter().filter(asked).cloned().collect();
-    let narrowed = chosen.len() < all.len();
-    Some((chosen, narrowed))
 }
 
 fn tell(id: &PublicId, ended: &Ended, stopped: &str) {

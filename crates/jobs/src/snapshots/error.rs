@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::source;
 use crate::archive::{Refused, WriterError};
 use crate::stores;
 
@@ -25,6 +26,9 @@ pub enum Error {
     TooLong(Duration),
     #[error("{free} bytes are free in the store, and at least {FREE_BYTES_MIN} must be")]
     NoSpace { free: u64 },
+    /// Of a snapshot of the kind `source`.
+    #[error(transparent)]
+    Own(Box<source::Error>),
     /// Another process makes it, or it was deleted.
     #[error("another process has taken over")]
     Lost,
@@ -43,6 +47,15 @@ impl From<offtake_reading::Error> for Error {
         match error {
             offtake_reading::Error::Source(error) => Self::Source(error),
             of_query => Self::Query(of_query),
+        }
+    }
+}
+
+impl From<source::Error> for Error {
+    fn from(error: source::Error) -> Self {
+        match error {
+            source::Error::Snapshot(error) => error,
+            of_its_own => Self::Own(Box::new(of_its_own)),
         }
     }
 }

@@ -27,7 +27,7 @@ pub mod source;
 mod turn;
 
 pub use card::{Card, CardTable};
-pub use create::{Asked, create, epoch};
+pub use create::{Asked, OfJob, create, epoch};
 pub use engine::{Engine, Parts};
 pub use error::Error;
 pub use keep::{Keep, chosen_by};

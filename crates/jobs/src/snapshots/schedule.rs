@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use offtake_postgres::{Error, SourcePool};
 use tokio_postgres::types::ToSql;
 
-use super::{Keep, find};
+use super::{Keep, Options, find};
+use crate::archive::Kind;
 use crate::lease::milliseconds;
-use crate::{Kind, PublicId, Store, sql};
+use crate::{Kind as JobKind, PublicId, Store, sql};
 
 /// How often the schedule takes up tenants that are new or gone.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(15);
@@ -28,6 +29,8 @@ const QUEUE: i64 = 100;
 pub struct Schedule {
     /// Each tenant's interval, and the store; None: snapshots are made when they are asked for.
     pub every: Option<(Duration, String)>,
+    /// What is made of each tenant, one after the other; never empty.
+    pub kinds: Vec<Kind>,
     /// None: all are kept.
     pub keep: Option<Keep>,
 }
@@ -46,6 +49,17 @@ impl Clock {
 
     pub(super) fn keep(&self) -> Option<Keep> {
         self.schedule.keep
+    }
+
+    /// How many are made of each tenant in an interval.
+    pub(super) fn kinds(&self) -> usize {
+        self.schedule.kinds.len()
+    }
+
+    /// Which one follows a snapshot of this kind in the same interval.
+    pub(super) fn after(&self, kind: Kind) -> Option<Kind> {
+        let mut kinds = self.schedule.kinds.iter().skip_while(|of| **of != kind).skip(1);
+        kinds.next().copied()
     }
 
     /// Records the snapshots that are due, and ends those that are old.
@@ -88,8 +102,10 @@ impl Clock {
         }
         let now = Timestamp::now();
         let ids: Vec<String> =
-            (0..QUEUE).map(|_| PublicId::fresh(Kind::Snapshot, now).to_string()).collect();
-        let parameters: [&(dyn ToSql + Sync); 4] = [&every, &store, &ids, &QUEUE];
+            (0..QUEUE).map(|_| PublicId::fresh(JobKind::Snapshot, now).to_string()).collect();
+        let first = self.schedule.kinds.first().copied().unwrap_or(Kind::Rows);
+        let options = serde_json::to_value(Options::scheduled(first, false)).unwrap_or_default();
+        let parameters: [&(dyn ToSql + Sync); 5] = [&every, &store, &ids, &QUEUE, &options];
         let recorded = source.execute(sql::RECORD_DUE_SNAPSHOTS, &parameters).await?;
         if recorded > 0 {
             tracing::info!(event = "snapshots_due", count = recorded, "snapshots are due");
@@ -122,7 +138,7 @@ pub(super) async fn end_old(
                 Some(there) => *there,
                 None => {
                     // A store that does not answer says nothing of what is in it.
-                    let parsed = PublicId::parse(Kind::Snapshot, &newest);
+                    let parsed = PublicId::parse(JobKind::Snapshot, &newest);
                     let found = match &parsed {
                         Some(newest) => find(store, newest).await,
                         None => Ok(None),

@@ -7,19 +7,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use offtake_mapping::ResolvedMapping;
+use jiff::Timestamp;
+use offtake_mapping::{ResolvedMapping, foreign};
 use offtake_postgres::{SourcePool, chain};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
 
 use super::made::files;
+use super::source::{self, OwnTable};
 use super::{Asked, Card, Error, check, create, delete, find};
+use crate::archive::Kind;
 use crate::lease::{milliseconds, retry_after};
 use crate::stop::Stop;
-use crate::{Held, Job, Lease, PublicId, Release, State, Store, release, sql};
+use crate::{Held, Job, Kind as JobKind, Lease, PublicId, Release, State, Store, release, sql};
 
 /// What is known of a snapshot that was not made stays for so long.
 const KEEP_UNMADE: Duration = Duration::from_secs(86_400);
+
+/// So often a query fails before the other kinds have their turn: it takes about half an hour.
+const FAILURES_MAX: i32 = 10;
 
 /// What a daemon is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +43,29 @@ pub struct Options {
     /// By `snapshots.every`: it was not asked for.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub scheduled: bool,
+    /// Another kind of the same interval was not made, so this one does not complete it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unmade: bool,
     /// A command has made it, and daemons leave it alone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub by_command: bool,
+}
+
+impl Options {
+    /// What daemons make by themselves.
+    pub(super) fn scheduled(kind: Kind, unmade: bool) -> Self {
+        let kind = (kind != Kind::Rows).then(|| kind.as_str().to_owned());
+        Self { kind, scheduled: true, unmade, ..Self::default() }
+    }
+
+    /// None: a newer version knows it.
+    pub fn kind(&self) -> Option<Kind> {
+        let known = [Kind::Rows, Kind::Source];
+        match &self.kind {
+            None => Some(Kind::Rows),
+            Some(name) => known.into_iter().find(|kind| kind.as_str() == name),
+        }
+    }
 }
 
 /// How a process's part in a snapshot ended.
@@ -62,15 +88,25 @@ pub(super) enum Ended {
     Lost,
 }
 
+/// Whose rows it has.
+pub(super) enum Of {
+    /// Those of mappings. `narrowed`: there are others.
+    Rows { mappings: Vec<Arc<ResolvedMapping>>, narrowed: bool },
+    /// The tenant's own, in tables of the source.
+    Source { tables: Vec<OwnTable> },
+}
+
 pub(super) struct Turn {
     pub(super) pool: SourcePool,
     pub(super) store: Store,
     pub(super) id: PublicId,
     pub(super) job: Job,
     pub(super) options: Options,
-    pub(super) mappings: Vec<Arc<ResolvedMapping>>,
-    /// There are other mappings.
-    pub(super) narrowed: bool,
+    pub(super) of: Of,
+    /// Which one is made after it, in the same interval.
+    pub(super) next: Option<Kind>,
+    /// Other kinds are made of the tenant too.
+    pub(super) others: bool,
     pub(super) max_duration: Duration,
     pub(super) held: Held,
     pub(super) stop: Stop,
@@ -100,7 +136,7 @@ impl Turn {
                 let ended = self.end(State::Cancelled, &error.to_string(), true).await;
                 self.ended(ended, Ended::Empty)
             }
-            Err(error) if terminal(&error) => {
+            Err(error) if terminal(&error) || self.is_given_up(&error) => {
                 let ended = self.end(State::Failed, &chain(&error), false).await;
                 self.ended(ended, Ended::Failed(error))
             }
@@ -112,6 +148,14 @@ impl Turn {
                 }
             }
         }
+    }
+
+    /// The other kinds of a tenant wait for this one. What concerns this kind only must not keep
+    /// them from being made.
+    fn is_given_up(&self, error: &Error) -> bool {
+        let of_this_kind = matches!(error, Error::Query(_) | Error::Own(_));
+        let waited_for = self.options.scheduled && self.others;
+        of_this_kind && waited_for && self.job.failures >= FAILURES_MAX
     }
 
     /// What was written of it is deleted first. Where that fails, a daemon tries again when the job
@@ -145,18 +189,44 @@ impl Turn {
             self.complete(&card).await?;
             return Ok(card);
         }
-        let asked = Asked {
+        let card = match &self.of {
+            Of::Rows { mappings, narrowed } => {
+                let asked = Asked {
+                    tenant: &self.job.tenant_at_source,
+                    mappings,
+                    narrowed: *narrowed,
+                    allow_empty: self.options.allow_empty,
+                    max_duration: self.max_duration,
+                    job: Some((&self.id, self.held.lease)),
+                };
+                create(&self.pool, &self.store, &asked).await?
+            }
+            Of::Source { tables } => self.make_of_source(tables).await?,
+        };
+        offtake_loops::failpoint("snapshot.after_card").await.map_err(Error::Source)?;
+        self.complete(&card).await?;
+        Ok(card)
+    }
+
+    /// Where a table is left out, most of the rows are better than none: whoever operates it is told,
+    /// and the tenant goes on waiting for a whole one.
+    async fn make_of_source(&self, tables: &[OwnTable]) -> Result<Card, Error> {
+        let asked = |partial| source::Asked {
             tenant: &self.job.tenant_at_source,
-            mappings: &self.mappings,
-            narrowed: self.narrowed,
+            tables,
+            partial,
             allow_empty: self.options.allow_empty,
             max_duration: self.max_duration,
             job: Some((&self.id, self.held.lease)),
         };
-        let card = create(&self.pool, &self.store, &asked).await?;
-        offtake_loops::failpoint("snapshot.after_card").await.map_err(Error::Source)?;
-        self.complete(&card).await?;
-        Ok(card)
+        match source::create(&self.pool, &self.store, &asked(false)).await {
+            Err(source::Error::LeftOut(tables)) => {
+                let (snapshot, tables) = (self.id.as_str(), tables.join("; "));
+                tracing::warn!(event = "snapshot_partial", snapshot, "{}", foreign(&tables));
+                Ok(source::create(&self.pool, &self.store, &asked(true)).await?)
+            }
+            made => Ok(made?),
+        }
     }
 
     /// What an earlier attempt has completed. What it has left unfinished is deleted.
@@ -206,6 +276,12 @@ impl Turn {
     }
 
     async fn finish(&self, ended: Finish<'_>) -> Result<(), Error> {
+        let unmade = self.options.unmade || !ended.made;
+        let next = self.next.map(|next| Options::scheduled(next, unmade));
+        // One that was asked for is of one kind only.
+        let all_kinds = self.options.scheduled || !self.others;
+        let made = !unmade && next.is_none() && all_kinds;
+        let ended = Finish { made, next, ..ended };
         finish((&self.pool, self.held.lease, &self.job.tenant_at_source), ended).await
     }
 }
@@ -241,6 +317,12 @@ async fn finish(
         if ours && finish.made {
             transaction.execute(sql::NOTE_SNAPSHOT_MADE, &[&tenant]).await?;
         }
+        if let Some(next) = finish.next.filter(|_| ours) {
+            let id = PublicId::fresh(JobKind::Snapshot, Timestamp::now()).to_string();
+            let next = serde_json::to_value(next).unwrap_or_default();
+            let parameters: [&(dyn ToSql + Sync); 3] = [&lease.job_id, &id, &next];
+            transaction.execute(sql::RECORD_NEXT_SNAPSHOT, &parameters).await?;
+        }
         transaction.commit().await?;
         Ok(ours)
     };
@@ -262,11 +344,21 @@ struct Finish<'a> {
     keep: Option<Duration>,
     /// The tenant waits for a snapshot no more.
     made: bool,
+    /// Another kind follows in the same interval.
+    next: Option<Options>,
 }
 
 impl Finish<'_> {
     fn of(state: State) -> Self {
-        Self { state, reason: None, sequence_id: None, files: None, keep: None, made: false }
+        Self {
+            state,
+            reason: None,
+            sequence_id: None,
+            files: None,
+            keep: None,
+            made: false,
+            next: None,
+        }
     }
 }
 

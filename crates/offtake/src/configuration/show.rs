@@ -199,7 +199,9 @@ fn masked_stores(stores: &[StoreSpec]) -> Value {
 
 impl Snapshots {
     fn masked(&self) -> Value {
+        let kinds = self.kinds.iter().map(|kind| Value::from(kind.as_str()));
         let mut entries = vec![
+            ("kinds", kinds.collect()),
             ("workers", self.workers.into()),
             ("max_duration", show_duration(self.max_duration).into()),
         ];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use offtake_jobs::StoreSpec;
+use offtake_jobs::archive::Kind;
 use offtake_jobs::snapshots::Keep;
 use offtake_jobs::snapshots::source::OwnTable;
 use offtake_mapping::nearest;
@@ -21,6 +22,8 @@ pub struct Snapshots {
     pub max_duration: Duration,
     /// How often daemons make one of each tenant; None: only when they are asked for.
     pub every: Option<Duration>,
+    /// What daemons make of each tenant, one after the other; never empty.
+    pub kinds: Vec<Kind>,
     /// None: all are kept.
     pub keep: Option<Keep>,
     /// Tables beside those of mappings whose rows snapshots of the kind `source` have.
@@ -101,6 +104,7 @@ impl Snapshots {
                 "name one of the `stores` of this file in snapshots.store",
             );
         }
+        let kinds = kinds(section);
         let workers = section.count("workers", defaults::SNAPSHOT_WORKERS, 1..=64);
         let tables = section.sections("tables");
         let tables = tables.iter().filter_map(|table| {
@@ -108,6 +112,25 @@ impl Snapshots {
             Some(OwnTable { name, tenant })
         });
         let tables = tables.collect();
-        Self { store, workers, max_duration: max, every, keep: some.then_some(keep), tables }
+        let keep = some.then_some(keep);
+        Self { store, workers, max_duration: max, every, kinds, keep, tables }
     }
+}
+
+/// Without a list, `rows`.
+fn kinds(section: &Section) -> Vec<Kind> {
+    let remedy = "write one or both of rows and source: [rows, source]";
+    let names = section.list("kinds").unwrap_or_else(|| vec![Kind::Rows.as_str().to_owned()]);
+    let mut kinds = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        match [Kind::Rows, Kind::Source].into_iter().find(|kind| kind.as_str() == name) {
+            Some(kind) if !kinds.contains(&kind) => kinds.push(kind),
+            Some(_) => section.note_item("kinds", at, "this is there already", remedy),
+            None => section.note_item("kinds", at, "there is no such kind", remedy),
+        }
+    }
+    if names.is_empty() {
+        section.note("kinds", "no kind is named", remedy);
+    }
+    kinds
 }

@@ -280,9 +280,14 @@ impl Loops {
                 pool: pool.clone(),
                 stores: stores.clone(),
                 mappings: mappings.clone(),
+                tables: settings.tables.clone(),
                 workers: settings.workers as usize,
                 max_duration: settings.max_duration,
-                schedule: snapshots::Schedule { every, keep: settings.keep },
+                schedule: snapshots::Schedule {
+                    every,
+                    kinds: settings.kinds.clone(),
+                    keep: settings.keep,
+                },
                 fuses: fuses.subscribe(),
             });
             (engine.progress(), engine.run(shutdown))

@@ -6,13 +6,13 @@ use offtake_admin::jobs::{
     Asking, JobRefused as Refused, JobsWanted, Linkable, LinkableFile, RepeatableKey,
 };
 use offtake_admin::snapshots::{
-    Snapshot, SnapshotArchive, SnapshotTable, SnapshotWish, ValidSnapshot,
+    Snapshot, SnapshotArchive, SnapshotKind, SnapshotTable, SnapshotWish, ValidSnapshot,
 };
 use offtake_admin::status::Long;
 use offtake_admin::{Pieces, SnapshotAccess, StoredFile};
 use offtake_jobs::snapshots::{self, Made, Options};
 use offtake_jobs::stores::{Key, Reader};
-use offtake_jobs::{Job, Kind, PublicId, Store, job};
+use offtake_jobs::{Job, Kind, PublicId, Store, archive, job};
 
 use super::export_access::bytes_of;
 use super::job_access::{JobAccess, Recorded, dialled, kept_until, of_source, of_store, unfit};
@@ -223,6 +223,10 @@ fn item(job: &Job) -> Snapshot {
     Snapshot {
         id: job.public_id.clone(),
         tenant: job.tenant_id.clone(),
+        kind: match options.kind() {
+            Some(archive::Kind::Source) => SnapshotKind::Source,
+            Some(archive::Kind::Rows) | None => SnapshotKind::Rows,
+        },
         state: state_of(job.state),
         reason: job.reason.clone(),
         store: job.store.clone(),

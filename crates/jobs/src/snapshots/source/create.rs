@@ -9,7 +9,8 @@ use super::tables::{OwnTable, OwnTables, Reference, Resolved};
 use super::{Error, tables};
 use crate::archive::{Column, Contents, FOLDER_CHARS_MAX, FORMAT, Kind, Table, Writer};
 use crate::snapshots::create::{
-    ATTEMPTS, LOCKED_PAUSE, Out, PAGE_BYTES, PAGE_ROWS, end, look_at_space, read_moment, schema,
+    ATTEMPTS, LOCKED_PAUSE, OfJob, Out, PAGE_BYTES, PAGE_ROWS, end, look_at_space, read_moment,
+    schema,
 };
 use crate::snapshots::{Card, Error as SnapshotError};
 use crate::stores::Store;
@@ -25,6 +26,8 @@ pub struct Asked<'a> {
     pub allow_empty: bool,
     /// The snapshot of the source is held no longer.
     pub max_duration: std::time::Duration,
+    /// As [`crate::snapshots::Asked::job`].
+    pub job: OfJob<'a>,
 }
 
 /// Makes a snapshot. Until its card is written, at the end, there is none.
@@ -67,7 +70,10 @@ async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<
     let names = own.tables.iter().chain(&own.looked_up).map(|table| table.name.sql()).collect();
     let held = HeldSnapshot::open_for(pool, names, asked.max_duration).await;
     let held = held.map_err(SnapshotError::from)?;
-    let id = PublicId::fresh(JobKind::Snapshot, read_at);
+    let id = match asked.job {
+        Some((id, _)) => id.clone(),
+        None => PublicId::fresh(JobKind::Snapshot, read_at),
+    };
     let partial = !missing.is_empty();
     let contents = contents(&id, (asked, partial), &own, (&held, read_at, server));
     let mut out = Out::begin(store, &id).await?;
@@ -89,7 +95,7 @@ async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<
         return Err(SnapshotError::Empty.into());
     }
     out.put(store, rest.bytes).await?;
-    Ok(end((pool, store, None), &id, (&contents, read_at, &rest.manifest), out).await?)
+    Ok(end((pool, store, asked.job), &id, (&contents, read_at, &rest.manifest), out).await?)
 }
 
 async fn resolve(pool: &SourcePool, wanted: &[OwnTable]) -> Result<OwnTables, Error> {

@@ -17,13 +17,16 @@ pub struct OwnTable {
 impl OwnTable {
     /// The tables whose rows drive mappings, and those that the configuration adds. A table of which
     /// every tenant receives all rows belongs to no tenant, and is left out.
-    pub fn of(mappings: &[Mapping], added: &[Self]) -> Result<Vec<Self>, Error> {
+    pub fn of<'m>(
+        mappings: impl IntoIterator<Item = &'m Mapping>,
+        added: &[Self],
+    ) -> Result<Vec<Self>, Error> {
         let of_mapping = |mapping: &Mapping| Self {
             name: mapping.source.table.clone(),
             tenant: mapping.source.tenant.clone(),
         };
         let mut tables: Vec<Self> = Vec::new();
-        for table in mappings.iter().map(of_mapping).chain(added.iter().cloned()) {
+        for table in mappings.into_iter().map(of_mapping).chain(added.iter().cloned()) {
             match tables.iter().find(|known| known.name == table.name) {
                 _ if table.tenant == Tenant::Everyone => {}
                 None => tables.push(table),

@@ -65,7 +65,7 @@ pub(super) fn failure(what: impl Into<String>, error: &Error) -> Failure {
             .because(chain(error))
             .because("nothing was written anywhere")
             .remedy("use another snapshot of this tenant, and look who can write to the store"),
-        Error::Writer(_) | Error::Lost | Error::Cancelled => {
+        Error::Own(_) | Error::Writer(_) | Error::Lost | Error::Cancelled => {
             Failure::new(Exit::Failed, what).because(chain(error))
         }
     }

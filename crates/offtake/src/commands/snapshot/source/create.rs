@@ -44,6 +44,7 @@ pub(in crate::commands::snapshot) async fn execute(
         partial: arguments.partial,
         allow_empty: arguments.allow_empty,
         max_duration: context.configuration.snapshots.max_duration,
+        job: None,
     };
     let card = make(context, &store, &asked).await;
     let card = card.map_err(|error| told::failure(what(), &error))?;

@@ -302,6 +302,7 @@ impl<'a> Job<'a> {
             partial: true,
             allow_empty: true,
             max_duration: self.context.configuration.snapshots.max_duration,
+            job: None,
         };
         let made = make(self.context, &self.store, &asked).await;
         let before = made.map_err(|error| {
