@@ -8,7 +8,7 @@ use super::Snapshots;
 /// nothing is written anywhere.
 #[tokio::test]
 async fn a_damaged_archive_reaches_no_database() {
-    let snapshots =
+    let mut snapshots =
         Snapshots::planned(World::with_tenants(["acme", "globex"]).proxied("acme")).await;
     let daemon = snapshots.world.daemon().await;
     snapshots.world.wait_in_step().await;
@@ -37,9 +37,20 @@ async fn a_damaged_archive_reaches_no_database() {
         }
     }
     assert_eq!(acme.proxy().accepted(), dialled);
+    // Nor is the source asked for anything: here it would not answer.
+    let acme = acme.id.clone();
+    std::fs::write(snapshots.archive(&id), &good[..good.len() - 10]).unwrap();
+    let url = snapshots.world.source.url();
+    snapshots.world.configure(|c| c["source"]["url"] = "postgres://x@127.0.0.1:1/x".into());
+    for command in
+        [&["restore", &id, "--tenant", &acme, "--yes"][..], &["diff", &id, "--into", "main"]]
+    {
+        snapshots.run(command).await.assert_says(1, &["cannot be used"]);
+    }
+    snapshots.world.configure(|c| c["source"]["url"] = url.into());
     std::fs::write(snapshots.archive(&id), good).unwrap();
     snapshots
-        .run(&["restore", &id, "--tenant", &acme.id, "--yes"])
+        .run(&["restore", &id, "--tenant", &acme, "--yes"])
         .await
         .assert_says(0, &["to add 1"]);
 }

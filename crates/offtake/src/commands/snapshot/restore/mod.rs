@@ -40,6 +40,21 @@ const KEYS_MAX: usize = 10;
 /// Of the values of one row.
 const VALUES_CHARS_MAX: usize = 2000;
 
+/// A snapshot that was read as a whole, before anything was connected to.
+struct Found {
+    store: Store,
+    id: PublicId,
+    card: Card,
+    loaded: Loaded,
+}
+
+impl Found {
+    async fn check(store: Store, id: PublicId, card: Card) -> Result<Self, Failure> {
+        let loaded = Loaded::check(&store, &id, &card).await?;
+        Ok(Self { store, id, card, loaded })
+    }
+}
+
 /// What is restored, and into what.
 struct Job<'a> {
     context: &'a Context,
@@ -60,6 +75,7 @@ struct Table {
 pub(super) async fn diff(context: &Context, arguments: &Diff) -> Result<Exit, Failure> {
     let (store, id, card) = store::named(context, &arguments.snapshot).await?;
     store::require_rows(&card, &store::dry_run_into_source(&card))?;
+    let found = Found::check(store, id, card).await?;
     let to = RestoreTo {
         destination: Some(arguments.into.clone()),
         url_file: None,
@@ -67,8 +83,8 @@ pub(super) async fn diff(context: &Context, arguments: &Diff) -> Result<Exit, Fa
         schema: None,
     };
     let source = context.connect_source("snapshot").await?;
-    let tenant = card.tenant.clone();
-    let job = Job::find(context, &source, (store, id, card), (&tenant, &to)).await?;
+    let tenant = found.card.tenant.clone();
+    let job = Job::find(context, &source, found, (&tenant, &to)).await?;
     let tables = job.compare(values_told(arguments.show_values)).await?;
     tell(&job, &tables, arguments.json);
     Ok(compared(&tables))
@@ -99,8 +115,8 @@ async fn prepare<'a>(context: &'a Context, arguments: &Restore) -> Result<Prepar
         let what = format!("this replaces rows of {} by those of {id}", foreign(&arguments.tenant));
         require_answer(arguments.yes, &what)?;
     }
+    let found = Found::check(store, id, card).await?;
     let source = context.connect_source("snapshot").await?;
-    let found = (store, id, card);
     let job = Job::find(context, &source, found, (&arguments.tenant, &arguments.to)).await?;
     let tables = job.compare(values_told(arguments.show_values)).await?;
     tell(&job, &tables, false);
@@ -127,10 +143,9 @@ impl<'a> Job<'a> {
     async fn find(
         context: &'a Context,
         source: &Connection,
-        (store, id, card): (Store, PublicId, Card),
+        Found { store, id, card, loaded }: Found,
         (tenant, to): (&str, &RestoreTo),
     ) -> Result<Self, Failure> {
-        let loaded = Loaded::check(&store, &id, &card).await?;
         let target = Target::find(context, source, &loaded, (tenant, to)).await?;
         Ok(Self { context, store, id, card, loaded, target })
     }
