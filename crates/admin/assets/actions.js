@@ -75,7 +75,19 @@ const EXPORT_ACTIONS = {
     method: "DELETE", path: exportPath(""), body: () => ({}), done: () => "deleted" },
 };
 
-const BOARDS = { exports: EXPORT_ACTIONS, destinations: DESTINATION_ACTIONS, webhooks: WEBHOOK_ACTIONS, fuses: FUSE_ACTIONS, daemon: DAEMON_ACTIONS };
+const snapshotPath = (verb) => (id) => `snapshots/${encodeURIComponent(id)}${verb}`;
+const isWhole = (one) => one.state === "completed";
+
+const SNAPSHOT_ACTIONS = {
+  download: { label: "Download", when: isWhole, path: snapshotPath("/links"), body: () => ({}), done: download },
+  validate: { label: "Check", when: isWhole, begun: "reading …", path: snapshotPath("/validate"), body: () => ({}),
+    done: (answer) => `complete and unchanged: ${plural(answer.rows, "row", "rows")}` },
+  cancel: { label: "Cancel …", when: goesOn, ask: "The snapshot is made no more.", needs: [], method: "DELETE", path: snapshotPath(""), body: () => ({}), done: () => "it ends soon" },
+  remove: { label: "Delete …", when: isWhole, ask: "The file is deleted. The rows of that moment cannot be restored from it any more.", needs: [],
+    method: "DELETE", path: snapshotPath(""), body: () => ({}), done: () => "deleted" },
+};
+
+const BOARDS = { exports: EXPORT_ACTIONS, snapshots: SNAPSHOT_ACTIONS, destinations: DESTINATION_ACTIONS, webhooks: WEBHOOK_ACTIONS, fuses: FUSE_ACTIONS, daemon: DAEMON_ACTIONS };
 
 // The items with buttons, as last shown, and the result of the last action on each.
 const items = new Map();

@@ -5,6 +5,7 @@ import { ask, follow, useToken } from "./daemon.js";
 import { byId, element, fill, tenantLink } from "./elements.js";
 import { exports } from "./exports.js";
 import { platform } from "./platform.js";
+import { snapshots } from "./snapshots.js";
 import { system } from "./system.js";
 import { oneTenant } from "./tenant.js";
 import { tenants } from "./tenants.js";
@@ -13,7 +14,7 @@ import { STATES } from "./words.js";
 
 const TYPED_MS = 200;
 const FOUND = 8;
-const VIEWS = { tenants, webhooks, exports, platform, system, tenant: oneTenant };
+const VIEWS = { tenants, webhooks, exports, snapshots, platform, system, tenant: oneTenant };
 let view = null;
 let latest = null;
 

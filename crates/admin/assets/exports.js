@@ -1,21 +1,11 @@
 // Exports: a tenant's rows as files, the newest first.
 
 import { actions } from "./actions.js";
-import { Pace, ask } from "./daemon.js";
-import { badge, bodyRows, byId, coming, element, fill, moment, quiet, tenantLink } from "./elements.js";
+import { badge, coming, element, moment, quiet, tenantLink } from "./elements.js";
+import { jobsView, size } from "./jobs.js";
 import { EXPORT_STATES, count, duration, goesOn, plural, rate } from "./words.js";
 
-const ROWS = 50;
-const EVERY_MS = 2000;
 const HEADS = [["Tenant"], ["Export"], ["State", "state"], ["Progress"], ["Asked for"], ["Files"], ["Kept until"], [""]];
-
-const UNITS = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-
-function size(bytes) {
-  const unit = bytes < 1024 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), UNITS.length - 1);
-  const number = bytes / 1024 ** unit;
-  return `${number < 10 && unit ? number.toFixed(1) : Math.round(number)}\u00a0${UNITS[unit]}`;
-}
 
 function progress(one) {
   const { percent, rows_done, rows_total, rows_per_second, eta_seconds, mapping } = one.progress;
@@ -48,55 +38,6 @@ const row = (one) => ({
   ],
 });
 
-let pages = [null];
-let answer = null;
-let ticket = 0;
-let state = "";
-const pace = new Pace(EVERY_MS);
-
-async function refresh() {
-  pace.begin();
-  const mine = ++ticket;
-  let trouble = null;
-  try {
-    const found = await ask("exports", { state, limit: ROWS, after: pages.at(-1) });
-    // An answer to an earlier question came late.
-    if (mine !== ticket) return;
-    answer = found;
-  } catch (error) {
-    if (mine !== ticket) return;
-    trouble = error.message;
-  }
-  pace.end();
-  draw(trouble);
-}
-
-function draw(trouble) {
-  const { items, next } = answer ?? { items: [], next: null };
-  fill(byId("exports-rows"), bodyRows(HEADS, items.map(row), state ? "nothing fits" : "no exports yet; offtake export create makes one"));
-  byId("exports-shown").textContent = trouble ?? (items.length ? plural(items.length, "export", "exports") : "");
-  byId("exports-shown").className = trouble ? "bad" : "quiet";
-  byId("exports-next").hidden = !next;
-  byId("exports-previous").hidden = pages.length < 2;
-}
-
-function turn(to) {
-  pages = to;
-  refresh();
-}
-
-export const exports = {
-  begin() {
-    byId("exports-next").addEventListener("click", () => turn([...pages, answer.next]));
-    byId("exports-previous").addEventListener("click", () => turn(pages.slice(0, -1)));
-    const all = element("option", { value: "", textContent: "all" });
-    fill(byId("exports-state"), [all, ...Object.entries(EXPORT_STATES).map(([value, [textContent]]) => element("option", { value, textContent }))]);
-    byId("exports-state").addEventListener("change", (event) => {
-      state = event.target.value;
-      turn([null]);
-    });
-  },
-  enter: () => refresh(),
-  show: () => pace.due() && refresh(),
-  redraw: () => refresh(),
-};
+export const exports = jobsView({
+  kind: "exports", heads: HEADS, states: EXPORT_STATES, row, one: "export", none: "no exports yet; offtake export create makes one",
+});

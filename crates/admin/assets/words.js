@@ -21,7 +21,10 @@ export const EXPORT_STATES = {
   expired: ["expired", "quiet"],
 };
 
-// Whether an export is worked on, or will be.
+const { settling, ...ofSnapshots } = EXPORT_STATES;
+export const SNAPSHOT_STATES = ofSnapshots;
+
+// Whether an export or a snapshot is worked on, or will be.
 export const goesOn = (one) => ["accepted", "processing", "paused", "settling"].includes(one.state);
 
 export const WEBHOOK_STATES = { disabled: ["disabled", "bad"], ...STATES };

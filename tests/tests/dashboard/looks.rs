@@ -47,6 +47,16 @@ async fn every_state() -> (World, [Receiver; 2], Daemon) {
     world.add_webhook("acme", &receivers[0], json!({ "mappings": ["users"] }));
     world.add_webhook("umbrella", &receivers[1], json!({ "mappings": ["users"] }));
     receivers[1].play(|_| Play::Status(410));
+    let files = world.folder().join("files");
+    world.configure(|c| c["stores"] = json!({ "disk": { "kind": "disk", "path": files } }));
+    world.succeed(&["snapshot", "create", "--tenant", world.id("acme")]).await;
+    // One that a daemon could not begin waits for its next attempt.
+    let waits = format!(
+        "insert into offtake.job (public_id, kind, tenant_id, store, state, reason, not_before)
+         values ('snap_20261128-031300_k7f3a2', 'snapshot', '{}', 'disk', 'paused', 'the store is full', 'infinity')",
+        world.id("globex")
+    );
+    world.source.execute(&waits).await;
     let daemon = world.daemon().await;
     world.wait_tenants_in_step(&["acme", "globex", "umbrella"], PATIENCE).await;
     let pause =
@@ -81,6 +91,7 @@ fn views(world: &World) -> Vec<(String, String, String)> {
         view("tenants", "document.querySelectorAll('#destinations-rows tr').length === 5"),
         view("webhooks", "document.querySelectorAll('#webhooks-rows tr').length === 2"),
         view("exports", "document.querySelectorAll('#exports-rows td').length === 1"),
+        view("snapshots", "document.querySelectorAll('#snapshots-rows tr').length === 2"),
         view(
             "platform",
             "document.querySelectorAll('#throughput path').length === 3 && document.querySelectorAll('#worst tr').length > 2",
@@ -169,6 +180,7 @@ async fn the_keyboard_reaches_everything_and_the_focus_is_seen() {
         "search",
         "Tenants",
         "Exports",
+        "Snapshots",
         "Platform",
         "System",
         "2 in sync",

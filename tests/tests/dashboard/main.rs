@@ -101,7 +101,7 @@ fn outcome() -> String {
 
 fn assert_no_complaints(page: &mut Browser) {
     // The console also reports that a request was refused, and that a connection ended.
-    let expected = |text: &String| text.contains("status of 40") || text.contains("net::ERR_");
+    let expected = |text: &String| text.contains("status of 4") || text.contains("net::ERR_");
     let complaints: Vec<String> =
         page.complaints().iter().filter(|text| !expected(text)).cloned().collect();
     assert!(complaints.is_empty(), "{complaints:#?}");

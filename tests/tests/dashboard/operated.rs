@@ -206,3 +206,47 @@ async fn what_the_audit_found_is_seen_until_it_is_over() {
     assert_no_complaints(&mut page);
     daemon.stop().await;
 }
+
+/// An operator checks a snapshot, learns that its file was damaged, and deletes it.
+#[tokio::test]
+async fn snapshots_are_checked_and_deleted_in_the_browser() {
+    let Some(mut page) = Browser::start() else { return };
+    let (mut world, daemon) = a_bad_night().await;
+    daemon.stop().await;
+    let files = world.folder().join("files");
+    world.configure(|c| {
+        c["stores"] = serde_json::json!({ "disk": { "kind": "disk", "path": files } });
+    });
+    world.succeed(&["snapshot", "create", "--tenant", world.id("acme")]).await;
+    let id = world.source.query_text("select public_id from offtake.job").await;
+    let archive = files.join(format!("snapshots/{id}.tar.zst"));
+    let daemon = world.daemon().await;
+    page.open(&format!("http://127.0.0.1:{}/", daemon.port()));
+    show_token(&mut page, ADMIN).await;
+    page.wait_for("!document.getElementById('main').hidden").await;
+    go(&mut page, "#/snapshots").await;
+    let row = "document.querySelector('#snapshots-rows tr')";
+    page.wait_for(&format!("{row}.innerText.includes('{id}')")).await;
+    for words in ["completed", "25 rows", "rows of mappings"] {
+        page.wait_for(&format!("{row}.innerText.includes('{words}')")).await;
+    }
+    let button = |label: &str| {
+        format!(
+            "[...{row}.querySelectorAll('button')].find(b => b.innerText.startsWith('{label}'))"
+        )
+    };
+    let outcome = format!("{row}.querySelector('output').innerText");
+    page.click(&button("Check")).await;
+    page.wait_for(&format!("{outcome} === 'complete and unchanged: 25 rows'")).await;
+    let whole = std::fs::read(&archive).unwrap();
+    std::fs::write(&archive, &whole[..whole.len() - 1]).unwrap();
+    page.click(&button("Check")).await;
+    page.wait_for(&format!("{outcome}.startsWith('validate: ')")).await;
+    page.click(&button("Delete")).await;
+    page.wait_for("document.getElementById('question').open").await;
+    page.click("document.getElementById('question-yes')").await;
+    page.wait_for(&format!("{row}.innerText.includes('expired')")).await;
+    assert!(!archive.exists());
+    assert_no_complaints(&mut page);
+    daemon.stop().await;
+}

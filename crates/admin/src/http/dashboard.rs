@@ -22,9 +22,9 @@ macro_rules! asset {
     };
 }
 
-/// The view of all tenants, of one tenant, of webhooks, of exports, of the platform and of the daemon
-/// each have a module, beside what they share.
-const FILES: [File; 18] = [
+/// The view of all tenants, of one tenant, of webhooks, of exports, of snapshots, of the platform and
+/// of the daemon each have a module, beside what they share.
+const FILES: [File; 20] = [
     asset!("dashboard.css", CSS),
     asset!("platform.css", CSS),
     asset!("dashboard.js", SCRIPT),
@@ -37,7 +37,9 @@ const FILES: [File; 18] = [
     asset!("tenant.js", SCRIPT),
     asset!("waits.js", SCRIPT),
     asset!("webhooks.js", SCRIPT),
+    asset!("jobs.js", SCRIPT),
     asset!("exports.js", SCRIPT),
+    asset!("snapshots.js", SCRIPT),
     asset!("platform.js", SCRIPT),
     asset!("way.js", SCRIPT),
     asset!("charts.js", SCRIPT),
