@@ -15,7 +15,7 @@ select destination_id, 'notes', (select last_value from offtake.global_sequence)
 on conflict (destination_id, mapping) do update set sequence_id = excluded.sequence_id, backfilled = true;
 
 update offtake.destination
-   set last_success_at = now(), sequence_id = (select last_value from offtake.global_sequence),
+   set last_success_at = now(), visit_at = now() + interval '10 minutes', sequence_id = (select last_value from offtake.global_sequence),
        state = case when destination_id % 100 = 1 then 'blocked' else 'in_sync' end,
        reason = case when destination_id % 100 = 1 then 'unreachable: connection refused' end,
        consecutive_failures = case when destination_id % 100 = 1 then 7 else 0 end,

@@ -323,3 +323,39 @@ async fn attempts(world: &World, tenants: &[String]) -> String {
                    where r.leased_until is not null and d.name = 'main' and d.tenant_id = any(array[{}]::text[]) order by 1";
     world.source.query_text(&leased.replace("{}", &ids.join(", "))).await
 }
+
+/// What has succeeded is not looked at for a visit before an interval is over; what has not is owed
+/// one, and so looked at again an interval later, as is what gets no visits. The poller does both.
+#[tokio::test]
+async fn a_destination_is_looked_at_for_a_visit_when_one_may_be_due() {
+    let source = Source::prepared().await;
+    source
+        .execute(
+            "insert into offtake.destination (tenant_id, name, schema_name, host, port, database_name, user_name, mappings, source_tables, active, sequence_id, last_success_at, visit_at)
+             select t, 'main', 'public', 'h', 5432, 'd', 'u', '{}', '{}', t <> 'left', 7, now() - idle, now()
+               from (values ('busy', interval '1 minute'), ('quiet', '11 minutes'), ('left', '11 minutes')) v (t, idle)",
+        )
+        .await;
+    let client = source.connect().await;
+    for file in [
+        include_str!("../../crates/requests/sql/sweep_due.sql"),
+        include_str!("../../crates/requests/sql/postpone_visits.sql"),
+    ] {
+        client.execute(file, &[&(10 * 60 * 1000_i64)]).await.unwrap();
+    }
+    let owed = "select string_agg(tenant_id, ',') from offtake.destination join offtake.outgoing_request using (destination_id)";
+    assert_eq!(source.query_text(owed).await, "quiet");
+    let minutes = "select string_agg(tenant_id || ' ' || round(extract(epoch from visit_at - now()) / 60), ',' order by tenant_id) from offtake.destination";
+    assert_eq!(source.query_text(minutes).await, "busy 9,left 10,quiet 10");
+}
+
+/// A success writes a destination's row and its mappings' rows, and no index: otherwise each batch
+/// would write into all of their indexes. Where the last success was in one, that was so.
+#[tokio::test]
+async fn a_success_changes_no_column_of_an_index() {
+    let source = Source::prepared().await;
+    let changed = "select coalesce(string_agg(indexname, ','), 'none') from pg_indexes
+        where schemaname = 'offtake' and tablename in ('destination', 'destination_mapping')
+          and indexdef ~ '\\m(sequence_id|last_success_at|updated_at|version|version_at|target_identity|rows_done|rows_total)\\M'";
+    assert_eq!(source.query_text(changed).await, "none");
+}

@@ -202,7 +202,7 @@ async fn a_destination_restored_from_before_the_log_begins_is_copied_again() {
     // Makes it look as if the last visit was ten minutes ago.
     world
         .source
-        .execute("update offtake.destination set last_success_at = now() - interval '11 minutes'")
+        .execute("update offtake.destination set last_success_at = now() - interval '11 minutes', visit_at = now()")
         .await;
     acme.wait_text(younger, "t").await;
     world.wait_in_step().await;

@@ -271,6 +271,7 @@ impl Sweep {
             offtake_requests::sweep_webhooks(&transaction, self.after_webhook, SLICE).await?;
         transaction.execute(sql::ADD_UP_COUNTS, &[]).await?;
         transaction.commit().await?;
+        offtake_requests::postpone_visits(connection, VISIT_INTERVAL).await?;
         self.after = next.unwrap_or(0);
         self.after_webhook = next_webhook.unwrap_or(0);
         Ok(Swept { owed: behind + i64::try_from(due).unwrap_or(i64::MAX), owed_webhooks })

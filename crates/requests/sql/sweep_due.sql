@@ -4,8 +4,9 @@
 -- are never retried, so they are no reason. Also owes one to destinations whose last success is
 -- more than $1 bigint milliseconds ago: a quiet destination may be gone, or its table emptied, and only
 -- a visit tells. A D1 database is visited six times more rarely, because each request there is one of
--- few. At most 100 of each sort: with a database of its own or a shared one, in D1 or elsewhere. The
--- request of a visit, or of an untold audit, moves no cursor. Returns how many.
+-- few. At most 100 of each sort: with a database of its own or a shared one, in D1 or elsewhere, of the
+-- 1000 that are to be looked at first. The request of a visit, or of an untold audit, moves no cursor.
+-- Returns how many. Afterwards postpone_visits.sql says when those are looked at again.
 -- The poller calls it every few seconds, in a transaction of its own, under its lock. Its cost is
 -- that of what is due, by one index each: destination_mapping_retry, quarantined_row_retry,
 -- destination_visited, destination_mapping_untold.
@@ -30,11 +31,14 @@ with due as (
     from (values (false, false), (false, true), (true, false), (true, true)) visits (shared, rare)
    cross join lateral
          (select d.destination_id
-            from offtake.destination d
-           where d.shared = visits.shared and (d.kind = 'd1') = visits.rare and d.active and d.refused is null
+            from (select *
+                    from offtake.destination d
+                   where d.shared = visits.shared and (d.kind = 'd1') = visits.rare and d.visit_at <= now()
+                   order by d.visit_at limit 1000) d
+           where d.active and d.refused is null
              and d.last_success_at < now() - case when visits.rare then 6 else 1 end * $1::bigint * interval '1 millisecond'
              and not exists (select from offtake.outgoing_request r where r.kind = 'sync' and r.destination_id = d.destination_id)
-           order by d.last_success_at limit 100) v
+           limit 100) v
 )
 insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
 select 'sync', d.destination_id,

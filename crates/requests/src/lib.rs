@@ -60,8 +60,8 @@ pub use lease::{
 };
 pub use owe::{
     FannedOut, Judgement, Page, PlaceOf, begin_epoch, judge_partition, owe_fanned_out,
-    owe_on_command, owe_page, owe_place, owe_registered, owe_restored, prepare_owe_page,
-    request_resync, retry_quarantined, sweep_due, sweep_slice,
+    owe_on_command, owe_page, owe_place, owe_registered, owe_restored, postpone_visits,
+    prepare_owe_page, request_resync, retry_quarantined, sweep_due, sweep_slice,
 };
 pub use slow_failures::{SLOW_AT_WORK_MAX, SlowFailures};
 pub use webhooks::{

@@ -82,6 +82,17 @@ pub async fn sweep_due(session: &PooledConnection, visit_interval: Duration) -> 
     session.execute(&statement, &[&milliseconds(visit_interval)]).await
 }
 
+/// The poller's, behind [`sweep_due`]: says when the destinations that were looked at for a visit are
+/// looked at again.
+pub async fn postpone_visits(
+    session: &PooledConnection,
+    visit_interval: Duration,
+) -> Result<(), Error> {
+    let statement = session.prepare_cached(sql::POSTPONE_VISITS).await?;
+    session.execute(&statement, &[&milliseconds(visit_interval)]).await?;
+    Ok(())
+}
+
 /// The poller's: owes a sync to every destination after `after` that is behind and is owed nothing,
 /// of the next `slice` destinations at least. Returns how many, and after which destination to go
 /// on; None at the end. To be called under the poller's lock.

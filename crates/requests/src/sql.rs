@@ -6,6 +6,7 @@ pub(crate) const CLAIM_CALLBACKS: &str = include_str!("../sql/claim_callbacks.sq
 pub(crate) const SETTLE_CALLBACK: &str = include_str!("../sql/settle_callback.sql");
 pub(crate) const OWE_PAGE: &str = include_str!("../sql/owe_page.sql");
 pub(crate) const OWE_FANNED_OUT: &str = include_str!("../sql/owe_fanned_out.sql");
+pub(crate) const POSTPONE_VISITS: &str = include_str!("../sql/postpone_visits.sql");
 pub(crate) const SWEEP_DUE: &str = include_str!("../sql/sweep_due.sql");
 pub(crate) const SWEEP_SLICE: &str = include_str!("../sql/sweep_slice.sql");
 pub(crate) const OWE_REGISTERED: &str = include_str!("../sql/owe_registered.sql");

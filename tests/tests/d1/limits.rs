@@ -110,7 +110,7 @@ async fn an_idle_database_is_visited_once_an_hour() {
             .source
             .execute(&format!(
                 "delete from offtake.outgoing_request; \
-                 update offtake.destination set kind = '{kind}', last_success_at = now() - interval '{minutes} minutes'"
+                 update offtake.destination set kind = '{kind}', last_success_at = now() - interval '{minutes} minutes', visit_at = now()"
             ))
             .await;
         let source = world.source.connect().await;

@@ -156,15 +156,20 @@ async fn idle_databases_whose_time_has_not_come_are_not_read() {
     source
         .execute(
             "delete from offtake.outgoing_request; \
-             update offtake.destination set kind = 'd1', last_success_at = now() - interval '30 min'",
+             update offtake.destination set kind = 'd1', last_success_at = now() - interval '30 min', visit_at = now() + interval '30 min'",
         )
         .await;
     source.execute("vacuum analyze offtake.destination").await;
     let client = source.connect().await;
-    let sweep = &statements("requests/sql/sweep_due.sql")[0];
-    let plan = explain(&client, sweep, "600000").await;
-    let pages = pages_of("destination_visited", &plan);
-    assert!((1..=30).contains(&pages), "{pages} pages by destination_visited: {plan:#}");
+    for file in ["sweep_due", "postpone_visits"] {
+        let statement = &statements(&format!("requests/sql/{file}.sql"))[0];
+        let plan = explain(&client, statement, "600000").await;
+        let pages = pages_of("destination_visited", &plan);
+        assert!(
+            (1..=30).contains(&pages),
+            "{file}: {pages} pages by destination_visited: {plan:#}"
+        );
+    }
 }
 
 /// The pages that the parts of a plan touch which look into this index.

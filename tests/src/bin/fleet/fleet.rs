@@ -34,7 +34,7 @@ insert into offtake.destination_mapping
 select destination_id, 'notes', (select last_value from offtake.global_sequence), true, '1:1', now(), now()
   from offtake.destination;
 update offtake.destination
-   set state = 'in_sync', last_success_at = now(), sequence_id = (select last_value from offtake.global_sequence);
+   set state = 'in_sync', last_success_at = now(), visit_at = now() + interval '10 minutes', sequence_id = (select last_value from offtake.global_sequence);
 delete from offtake.outgoing_request;";
 
 /// What is asked of the source all the time: what it is, the file and its parameters.
