@@ -69,7 +69,7 @@ pub(super) fn write_configuration(stage: &Stage, listen: SocketAddr) -> anyhow::
     fs::write(mappings.join("accounts.yaml"), MAPPING)?;
     let file = stage.folder().join("offtake.yaml");
     let text = format!(
-        "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  refresh: 5s\n  query: |\n    \
+        "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  query: |\n    \
          select tenant_id, 'main' as name, '{}' as url, true as shared from public.account\n\
          http: {{ listen: \"{listen}\" }}\n\
          # The customers' machines are played by a server on this one.\n\
