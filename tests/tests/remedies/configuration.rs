@@ -209,7 +209,7 @@ const HTTP: [Wrong; 11] = [
     ("http: { admin_token: §\"${file:token}\"§ }", "http.admin_token: cannot read", Make("token")),
 ];
 
-const STORES: [Wrong; 9] = [
+const STORES: [Wrong; 12] = [
     (
         "stores: { disk: { kind: disk, path: files } }\nexports: { store: §tape§ }",
         "exports.store: there is no store named tape",
@@ -257,6 +257,21 @@ const STORES: [Wrong; 9] = [
             "name one of the `stores` of this file in snapshots.store",
             "stores: { disk: { kind: disk, path: files } }\nsnapshots: { every: 24h, store: disk }",
         ),
+    ),
+    (
+        "snapshots: { kinds: [§sources§] }",
+        "snapshots.kinds[0]: there is no such kind",
+        Write("write one or both of rows and ", ":"),
+    ),
+    (
+        "snapshots: { kinds: [rows, §rows§] }",
+        "snapshots.kinds[1]: this is there already",
+        Write("write one or both of rows and ", ":"),
+    ),
+    (
+        "snapshots: { kinds: §[]§ }",
+        "snapshots.kinds: this is empty",
+        Understand("write one or both of rows and source", "snapshots: { kinds: [rows, source] }"),
     ),
 ];
 

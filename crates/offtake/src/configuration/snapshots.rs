@@ -130,7 +130,7 @@ fn kinds(section: &Section) -> Vec<Kind> {
         }
     }
     if names.is_empty() {
-        section.note("kinds", "no kind is named", remedy);
+        section.note("kinds", "this is empty", remedy);
     }
     kinds
 }
