@@ -3,6 +3,7 @@
 use offtake_tests::World;
 
 use super::Snapshots;
+use super::source_forged::forge;
 
 /// A file that was replaced, cut or damaged is refused before the destination is connected to, and
 /// nothing is written anywhere.
@@ -53,4 +54,15 @@ async fn a_damaged_archive_reaches_no_database() {
         .run(&["restore", &id, "--tenant", &acme, "--yes"])
         .await
         .assert_says(0, &["to add 1"]);
+
+    // The statements of an archive are for people. A restore runs none of them.
+    forge(&snapshots, &id, |_, _, lines| lines);
+    let restore = ["restore", &id, "--tenant", &acme, "--yes"];
+    let there = &snapshots.world.tenant("acme").destination;
+    there.execute("delete from items where id = 2").await;
+    snapshots.run(&restore).await.assert_says(0, &["to add 1"]);
+    let beside = [&restore[..], &["--schema", "beside"]].concat();
+    snapshots.run(&beside).await.assert_says(0, &["restored 210 rows"]);
+    let ran = "select count(*) from pg_class where relname = 'ran'";
+    assert_eq!(there.query_text(ran).await, "0");
 }

@@ -11,8 +11,8 @@ use super::Snapshots;
 use super::source::{deletion, world};
 
 /// Rewrites an archive as somebody could who can write to the store: its members, hashes and card
-/// agree with each other.
-fn forge(snapshots: &Snapshots, id: &str, edit: impl Fn(&Contents, usize, String) -> String) {
+/// agree with each other. Each of its statements would make a table of the name `ran`, too.
+pub(super) fn forge(snapshots: &Snapshots, id: &str, edit: impl Fn(&Contents, usize, String) -> String) {
     forge_contents(snapshots, id, |_| {}, edit);
 }
 
@@ -31,7 +31,10 @@ fn forge_contents(
             Member::Data { table, lines } => {
                 data.push((table, String::from_utf8(lines.to_vec()).unwrap()));
             }
-            Member::Schema { sql, .. } => schemas.push(String::from_utf8(sql.to_vec()).unwrap()),
+            Member::Schema { sql, .. } => {
+                let sql = String::from_utf8(sql.to_vec()).unwrap();
+                schemas.push(format!("create table if not exists ran ();\n{sql}"));
+            }
             Member::Fill | Member::Manifest(_) => {}
         }
     }
