@@ -38,7 +38,9 @@ pub struct SnapshotWish {
     /// The tenant whose rows it has.
     #[schemars(required, length(min = 1, max = 1000))]
     pub tenant: Option<String>,
-    /// Only these; absent or empty: all.
+    /// Whose rows it has; absent: `rows`.
+    pub kind: Option<SnapshotKind>,
+    /// Only these; absent or empty: all. Of the kind `rows` only.
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub mappings: Vec<String>,
@@ -70,7 +72,7 @@ pub struct Snapshot {
     pub archive: Option<SnapshotArchive>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SnapshotKind {
     /// Those that the mappings give, which are restored into a copy.

@@ -45,6 +45,11 @@ async fn a_program_asks_for_a_snapshot_and_curl_fetches_it() {
     for (wish, code, says) in [
         (json!({}), 400, "say the `tenant`"),
         (json!({ "tenant": acme, "path": "/etc" }), 400, "unknown field"),
+        (
+            json!({ "tenant": acme, "kind": "source", "mappings": ["items"] }),
+            400,
+            "leave out `mappings`",
+        ),
         (json!({ "tenant": "nobody" }), 404, "no mapping has a row of the tenant nobody"),
         (json!({ "tenant": acme, "mappings": ["itemz"] }), 404, "the mappings are: items, others"),
         (json!({ "tenant": acme, "store": "../disk" }), 404, "the stores are: disk"),
@@ -107,6 +112,16 @@ async fn a_program_asks_for_a_snapshot_and_curl_fetches_it() {
     daemon.allow("http.wrong_tokens");
     let told = succeed(wrong.arg(url.replace(id, &second))).0;
     assert_eq!(told, "403", "a link opens one file");
+
+    // The application's own rows are asked for in the same way.
+    let wish = json!({ "tenant": world.id("globex"), "kind": "source" });
+    let (code, own) = ask(&daemon, ADMIN, "POST /snapshots", &wish).await;
+    assert_eq!((code, &own["kind"]), (202, &json!("source")), "{own}");
+    let own = wait_state(&daemon, own["id"].as_str().unwrap(), "completed").await;
+    assert_eq!(own["archive"]["tables"][0]["mapping"], "public.item", "{own}");
+    snapshots.run(&["validate", own["id"].as_str().unwrap()]).await.assert_says(0, &["210 rows"]);
+    let own = format!("DELETE /snapshots/{}", own["id"].as_str().unwrap());
+    assert_eq!(ask(&daemon, ADMIN, &own, &Value::Null).await.0, 200);
 
     // What a command makes and deletes is told, page by page.
     let made = snapshots.make("globex").await;

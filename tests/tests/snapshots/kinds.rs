@@ -39,7 +39,7 @@ impl Snapshots {
     async fn daemon_with(&mut self, tables: Value) -> Daemon {
         self.world.configure(|c| c["snapshots"]["tables"] = tables);
         let daemon = self.world.daemon().await;
-        for event in ["snapshot_partial", "snapshot_failed"] {
+        for event in ["snapshot_partial", "snapshot_failed", "snapshot_paused"] {
             daemon.allow(event);
         }
         daemon
@@ -79,8 +79,19 @@ async fn daemons_make_a_snapshot_of_each_kind_in_each_interval() {
     assert_eq!(snapshots.made_at().await, "");
     daemon.stop().await;
 
+    // One ends and the next is recorded in one transaction: where the second cannot be, neither is.
+    let refuse = "create function refuse() returns trigger language plpgsql as
+          $$ begin raise 'not now'; end $$;
+        create trigger refuse before insert on offtake.job for each row
+          when (new.options ->> 'kind' = 'source') execute function refuse()";
+    snapshots.world.source.execute(refuse).await;
     let daemon = snapshots.daemon_with(lines).await;
-    snapshots.interval("rows completed 1, rows old 1, source completed 1, source old 1").await;
+    snapshots.interval("rows completed 1, rows paused 1, source completed 1").await;
+    let again = "drop function refuse cascade;
+        update offtake.job set not_before = now() where state = 'paused'";
+    snapshots.world.source.execute(again).await;
+    let states = "rows completed 1, rows old 1, source completed 1, source old 1";
+    snapshots.world.source.wait_text(STATES, states).await;
     let made_at = snapshots.made_at().await;
     assert_ne!(made_at, "");
     let of_source = snapshots.newest_of_source().await;
@@ -105,7 +116,6 @@ async fn daemons_make_a_snapshot_of_each_kind_in_each_interval() {
     // Neither does one of the application's tables that has failed again and again.
     let gone = json!([{ "table": "public.gone", "tenant": "tenancy_id" }]);
     let daemon = snapshots.daemon_with(gone).await;
-    daemon.allow("snapshot_paused");
     let rows = "rows completed 1, rows failed 1, rows old 2";
     snapshots.interval(&format!("{rows}, source completed 1, source old 2, source paused 1")).await;
     let reason = "select reason from offtake.job where state = 'paused'";

@@ -12,7 +12,11 @@ use super::source::{deletion, world};
 
 /// Rewrites an archive as somebody could who can write to the store: its members, hashes and card
 /// agree with each other. Each of its statements would make a table of the name `ran`, too.
-pub(super) fn forge(snapshots: &Snapshots, id: &str, edit: impl Fn(&Contents, usize, String) -> String) {
+pub(super) fn forge(
+    snapshots: &Snapshots,
+    id: &str,
+    edit: impl Fn(&Contents, usize, String) -> String,
+) {
     forge_contents(snapshots, id, |_| {}, edit);
 }
 

@@ -128,6 +128,13 @@ impl Access {
         let Some(tenant) = wish.tenant.as_deref().filter(|tenant| !tenant.is_empty()) else {
             return Err(Refused::Wrong("say the `tenant` whose rows the snapshot has".to_owned()));
         };
+        let of_source = wish.kind == Some(SnapshotKind::Source);
+        if of_source && !wish.mappings.is_empty() {
+            return Err(Refused::Wrong(
+                "a snapshot of the kind source has tables of the source: leave out `mappings`"
+                    .to_owned(),
+            ));
+        }
         let configuration = self.0.configuration.borrow().clone();
         let default = configuration.snapshots.default_store(&configuration.stores);
         let store = self.0.named(wish.store.as_deref(), default)?;
@@ -139,11 +146,12 @@ impl Access {
         let refused = |why| unfit(&set, tenant, why);
         let names = chosen(&set, &wish.mappings).map_err(refused)?;
         let tenant_at_source = spelt(&source, &set, tenant).await.map_err(refused)?;
-        if !wish.allow_empty {
+        if !wish.allow_empty && !of_source {
             let rows = expect_rows(&source, &set, &names, &tenant_at_source).await;
             rows.map_err(refused)?;
         }
         let options = Options {
+            kind: of_source.then(|| archive::Kind::Source.as_str().to_owned()),
             mappings: wish.mappings.clone(),
             allow_empty: wish.allow_empty,
             ..Options::default()
