@@ -123,6 +123,29 @@ async fn a_program_asks_for_a_snapshot_and_curl_fetches_it() {
     let own = format!("DELETE /snapshots/{}", own["id"].as_str().unwrap());
     assert_eq!(ask(&daemon, ADMIN, &own, &Value::Null).await.0, 200);
 
+    // A request that is sent again has the first answer, and the token fetches a range of the file.
+    let wish = json!({ "tenant": world.id("globex") }).to_string();
+    let token = format!("Authorization: Bearer {ADMIN}");
+    let (name, value) = token.split_once(": ").unwrap();
+    let once = [(name, value), ("Idempotency-Key", "once"), ("Content-Type", "application/json")];
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let (code, told) = daemon.request("POST", "/api/v1/snapshots", &once, &wish).await;
+        assert_eq!(code, 202, "{told}");
+        let told: Value = serde_json::from_str(&told).unwrap();
+        ids.push(told["id"].as_str().unwrap().to_owned());
+        wait_state(&daemon, &ids[0], "completed").await;
+    }
+    assert_eq!(ids[0], ids[1]);
+    let archive = format!("http://127.0.0.1:{}/api/v1/snapshots/{}/archive", daemon.port(), ids[0]);
+    let range = world.folder().join("range");
+    let mut curl = Command::new("curl");
+    curl.args(["-fsS", "-m", "20", "-r", "10-19", "-H", &token, "-o"]).arg(&range).arg(archive);
+    succeed(&mut curl);
+    let whole = std::fs::read(snapshots.archive(&ids[0])).unwrap();
+    assert_eq!(std::fs::read(&range).unwrap(), whole[10..20]);
+    assert_eq!(ask(&daemon, ADMIN, &delete(&ids[0]), &Value::Null).await.0, 200);
+
     // What a command makes and deletes is told, page by page.
     let made = snapshots.make("globex").await;
     let (_, page) =
