@@ -4,6 +4,8 @@
 -- webhook events, of which the first are resyncs. While the poller's fuse is blown, the mappings'
 -- retry is due instead: see owe_registered.sql. Returns the new epoch's reason, or no row.
 -- The sequencer calls it in its transaction, under its lock: of two daemons, one begins the epoch.
+-- Nearly always none begins. Destinations and webhooks are looked at from the epoch that begins: beside
+-- it, the planner read all of them by index, in the order in which they would be owed.
 with latest as (
   select system_identifier, timeline from offtake.epoch order by started_at desc limit 1
 ), begun as (
@@ -24,16 +26,24 @@ with latest as (
 ), owed as (
   insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
   select 'sync', d.destination_id, (select sequence_id from offtake.poller_position)
-    from offtake.destination d, begun, stopped
-   where d.active and d.refused is null and not stopped
-   order by d.destination_id
+    from begun
+   cross join stopped
+   cross join lateral
+         (select destination_id
+            from offtake.destination
+           where active and refused is null and begun.reason is not null and not stopped.stopped
+           order by destination_id) d
   on conflict (destination_id) where kind = 'sync' do nothing
 ), owed_webhooks as (
   insert into offtake.outgoing_request (kind, webhook_id, wanted_sequence_id)
   select 'webhook', w.webhook_id, (select sequence_id from offtake.poller_position)
-    from offtake.webhook w, begun, stopped
-   where w.active and w.refused is null and not stopped
-   order by w.webhook_id
+    from begun
+   cross join stopped
+   cross join lateral
+         (select webhook_id
+            from offtake.webhook
+           where active and refused is null and begun.reason is not null and not stopped.stopped
+           order by webhook_id) w
   on conflict (webhook_id) where kind = 'webhook' do nothing
 )
 select reason from begun

@@ -28,6 +28,7 @@ pub(crate) const HOT: &[(&str, &str, i64)] = &[
     // A slice of ten costs what ten cost.
     ("requests/sql/sweep_slice.sql", "100, 10", 10 * 30 + 100),
     ("requests/sql/sweep_due.sql", "600000", 2000),
+    ("requests/sql/postpone_visits.sql", "600000", 10),
     // Looks at a thousand destinations, and owes each a visit.
     ("requests/sql/owe_place.sql", "'h', 5432, 'd', 'public', 0, 1000", 1000 * 30),
     ("requests/sql/claim_requests.sql", "16, 60000, 'me', '{1,2}'", 1500),

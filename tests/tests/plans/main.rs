@@ -172,6 +172,22 @@ async fn idle_databases_whose_time_has_not_come_are_not_read() {
     }
 }
 
+/// While no epoch begins, no destination is looked at, in whatever order the server would owe them:
+/// with a million of them it read all by their key, for 0.6 s, in each look at the source's history.
+#[tokio::test]
+async fn a_look_at_the_history_reads_no_destination() {
+    let source = Source::prepared().await;
+    source.execute(FILL).await;
+    let client = source.connect().await;
+    client
+        .batch_execute("analyze offtake.destination; set enable_sort = off; set enable_seqscan = off")
+        .await
+        .unwrap();
+    let statement = &statements("requests/sql/begin_epoch.sql")[0];
+    let plan = explain(&client, statement, "").await;
+    assert_eq!(pages_of("destination_pkey", &plan), 0, "{plan:#}");
+}
+
 /// The pages that the parts of a plan touch which look into this index.
 fn pages_of(index: &str, plan: &Value) -> i64 {
     if plan["Index Name"] == index {
