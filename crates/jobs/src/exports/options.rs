@@ -112,9 +112,12 @@ impl Options {
             Format::Sql => "export",
             _ => mapping,
         };
+        let ending = ending(self.format.as_str(), self.compression);
         match &self.file {
             Some(file) => file.clone(),
-            None => format!("{name}{}", ending(self.format.as_str(), self.compression)),
+            // The export's manifest has this name.
+            None if format!("{name}{ending}") == MANIFEST => format!("{name}.rows{ending}"),
+            None => format!("{name}{ending}"),
         }
     }
 
@@ -130,9 +133,11 @@ impl Options {
     }
 }
 
+const MANIFEST: &str = "manifest.json";
+
 /// The name of the manifest of a folder, or of one file in it.
 pub(super) fn manifest_beside(file: Option<&str>) -> String {
-    file.map_or_else(|| "manifest.json".to_owned(), |file| format!("{file}.manifest.json"))
+    file.map_or_else(|| MANIFEST.to_owned(), |file| format!("{file}.{MANIFEST}"))
 }
 
 /// What a file's name ends with: `.csv.gz`.
@@ -143,4 +148,35 @@ pub fn ending(format: &str, compression: Compression) -> String {
         Compression::None => "",
     };
     format!(".{format}{compressed}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_has_the_name_of_the_manifest() {
+        for (format, compression, expect) in [
+            (Format::Json, Compression::None, "manifest.rows.json"),
+            (Format::Json, Compression::Gzip, "manifest.json.gz"),
+            (Format::Csv, Compression::None, "manifest.csv"),
+        ] {
+            let (mappings, chunk_rows, callback, file) = (Vec::new(), 1, None, None);
+            let (state, inserts, schema, require_consistent) = (false, false, false, false);
+            let options = Options {
+                format,
+                compression,
+                mappings,
+                chunk_rows,
+                state,
+                inserts,
+                schema,
+                file,
+                require_consistent,
+                callback,
+            };
+            assert_eq!(options.file_of("manifest"), expect);
+            assert_ne!(options.file_of("manifest"), options.manifest_file());
+        }
+    }
 }
