@@ -104,6 +104,16 @@ async fn a_daemon_writes_an_export_that_is_fetched_and_verified() {
     world.succeed(&download).await;
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
 
+    // Only one file, and so no manifest, which would promise the others.
+    let one = folder(&world, "one");
+    let download = ["export", "download", id, "--to", one.to_str().unwrap(), "--file"];
+    world.succeed(&[&download[..], &["items.csv.gz"]].concat()).await;
+    let entries: Vec<_> = std::fs::read_dir(&one).unwrap().map(|one| one.unwrap().path()).collect();
+    assert_eq!(entries, [one.join("items.csv.gz")]);
+    assert_eq!(std::fs::read(&entries[0]).unwrap(), bytes);
+    let unknown = world.offtake(&[&download[..], &["itemz.csv.gz"]].concat()).await;
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("did you mean items.csv.gz?"));
+
     std::fs::write(&parts_of(&world, id)[0], "changed").unwrap();
     assert_eq!(world.offtake(&["export", "verify", id]).await.status.code(), Some(3));
     world.succeed(&["export", "delete", id, "--yes"]).await;

@@ -1,6 +1,6 @@
 //! An export that is interrupted or killed goes on where it was.
 
-use offtake_tests::{PATIENCE, World, until};
+use offtake_tests::{PATIENCE, World, binary, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::process::Child;
@@ -223,6 +223,45 @@ async fn a_part_that_another_program_changed_is_read_again() {
     let again = "select string_agg(chunk::text, ' ' order by chunk)
                    from offtake.job_chunk where object not like '%r0'";
     assert_eq!(world.source.query_text(again).await, "1 3");
+}
+
+/// A disk that is full, and one that has less room than is kept free. The export pauses and says why,
+/// no part is recorded that is not whole, and it goes on when there is room.
+#[tokio::test]
+async fn a_full_disk_pauses_an_export_until_there_is_room() {
+    let world = world().await;
+    let to = folder(&world, "files");
+    std::fs::create_dir(&to).unwrap();
+    let here = to.to_str().unwrap();
+    let full = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    let little = format!("mount -t tmpfs -o size=64m none '{here}' || exit 77; exec \"$@\"");
+    let run = |program: &[&str], arguments: &[&str]| {
+        let mut command = std::process::Command::new(program[0]);
+        command.args(&program[1..]).arg("sh").arg(binary("offtake")).arg("--config");
+        command.arg(world.written_configuration()).args(arguments).output().unwrap()
+    };
+    let create =
+        ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to", here];
+    let output = run(&["sh", "-c", full], &create);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let export = the_only_export(&world).await;
+    assert_eq!(export["state"], "paused", "{export}");
+    assert!(export["reason"].as_str().unwrap().contains("too large"), "{export}");
+    assert_eq!(world.source.query_text("select count(*) from offtake.job_chunk").await, "0");
+    let resume = ["export", "resume", export["id"].as_str().unwrap()];
+    let output = run(&["unshare", "--mount", "--", "sh", "-c", &little], &resume);
+    let complained = String::from_utf8(output.stderr).unwrap();
+    if complained.contains("unshare failed") || output.status.code() == Some(77) {
+        eprintln!("skipped: {complained}; a container with root and mount namespaces can run it");
+    } else {
+        let export = the_only_export(&world).await;
+        assert_eq!((output.status.code(), &export["state"]), (Some(1), &"paused".into()));
+        let why = export["reason"].as_str().unwrap();
+        assert!(why.contains("MiB left, and 256 MiB are kept free"), "{export}");
+        assert!(complained.contains(why), "{complained}");
+    }
+    world.succeed(&resume).await;
+    assert_whole(&world);
 }
 
 /// A process that lost its lease stops, and writes nothing into what its successor makes.

@@ -98,7 +98,9 @@ async fn an_export_is_listed_shown_and_deleted() {
     assert!(refused(&world, 1, &["export", "cancel", id]).await.contains("is completed already"));
     assert!(refused(&world, 1, &["export", "resume", id]).await.contains("is completed already"));
     assert!(refused(&world, 2, &["export", "delete", id]).await.contains("add --yes"));
-    world.succeed(&["export", "delete", id, "--yes"]).await;
+    let told = world.succeed(&["export", "delete", id, "--yes", "--json"]).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told, serde_json::json!({ "id": id, "deleted": true }));
     assert_eq!(world.source.query_text("select count(*) from offtake.job_chunk").await, "0");
     assert!(folder(&world, "files").join("items.csv.gz").exists(), "the files are the operator's");
     let listed = world.succeed(&["export", "list"]).await;
@@ -162,6 +164,26 @@ async fn what_an_export_is_refused_for_is_mended_as_the_message_says() {
     world.source.execute("update offtake.job set leased_until = now()").await;
     let (done, complained) = run(&world, &delete).await;
     assert!(done, "{complained}");
+
+    // A mapping of an interrupted one is gone: the command that the message prints makes room.
+    let to = world.folder().join("gone").to_str().unwrap().to_owned();
+    let interrupted = world.start(
+        ("FAILPOINTS", "export.after_read=error"),
+        &[&create[..], &["csv", "--to", &to]].concat(),
+    );
+    assert_eq!(interrupted.wait_with_output().await.unwrap().status.code(), Some(1));
+    let id = "select public_id from offtake.job where state = 'paused'";
+    let id = world.source.query_text(id).await;
+    let (mapping, aside) =
+        (world.mappings_folder().join("others.yaml"), world.folder().join("others.yaml"));
+    std::fs::rename(&mapping, &aside).unwrap();
+    let (_, complained) = run(&world, &["export", "resume", &id].map(str::to_owned)).await;
+    assert!(complained.contains("the mapping others of the export is not there"), "{complained}");
+    let (done, complained) = run(&world, &command_in(&complained)).await;
+    assert!(done, "{complained}");
+    let state = format!("select state from offtake.job where public_id = '{id}'");
+    assert_eq!(world.source.query_text(&state).await, "cancelled");
+    std::fs::rename(&aside, &mapping).unwrap();
 
     // A folder that holds an export; another one takes the next.
     for (folder, succeeds) in [("one", true), ("one", false), ("two", true)] {

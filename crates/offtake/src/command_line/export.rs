@@ -77,6 +77,8 @@ pub enum Export {
         /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
+        #[arg(long, help = JSON)]
+        json: bool,
     },
 }
 

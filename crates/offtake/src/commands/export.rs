@@ -76,7 +76,7 @@ pub(super) async fn execute(
         Export::Download { id, file, to, json } => {
             download::execute(&context()?, (id, file.as_deref()), to, *json).await
         }
-        Export::Delete { id, yes } => delete(&context()?, id, *yes).await,
+        Export::Delete { id, yes, json } => delete(&context()?, id, (*yes, *json)).await,
     }
 }
 
@@ -167,7 +167,11 @@ async fn cancel(context: &Context, typed: &str, json: bool) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
-async fn delete(context: &Context, typed: &str, yes: bool) -> Result<Exit, Failure> {
+async fn delete(
+    context: &Context,
+    typed: &str,
+    (yes, json): (bool, bool),
+) -> Result<Exit, Failure> {
     let (source, found) = find(context, typed).await?;
     let (store, id) = files_of(context, &found)?;
     if found.working {
@@ -187,7 +191,10 @@ async fn delete(context: &Context, typed: &str, yes: bool) -> Result<Exit, Failu
         deleted.map_err(|error| store_trouble::failure(&what, &error))?;
     }
     job::delete(&source, Kind::Export, &id).await.map_err(unreadable_jobs)?;
-    say(format!("deleted {id}"));
+    match json {
+        true => say_json(json!({ "id": id.as_str(), "deleted": true })),
+        false => say(format!("deleted {id}")),
+    }
     Ok(Exit::Done)
 }
 

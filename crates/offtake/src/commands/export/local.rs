@@ -58,17 +58,38 @@ pub(super) async fn resume(context: &Context, of: &OfExport) -> Result<Exit, Fai
         return Err(Failure::new(Exit::Failed, format!("the files of {id} are being deleted"))
             .remedy("begin a new export"));
     }
+    // Before it goes on: what is missing here is no reason to keep it from others.
+    let set = match found.store {
+        Some(_) => None,
+        None => Some(mappings_of_now(context, &source, &found).await?),
+    };
     let resumed = job::resume(&source, Kind::Export, &id).await;
     let resumed = resumed.map_err(unreadable_jobs)?;
     if !resumed && !found.state.goes_on() {
         return Err(Failure::new(Exit::Failed, format!("the tenant of {id} has another export"))
             .remedy("`offtake export list` shows it; cancel it, or wait for its end"));
     }
-    if found.store.is_some() {
-        return Ok(asked::resumed(&id, of));
+    match set {
+        None => Ok(asked::resumed(&id, of)),
+        Some(set) => work(context, source, set, &id, of.json).await,
     }
-    let set = catalog::resolve(&source, context.mappings()?).await?;
-    work(context, source, set, &id, of.json).await
+}
+
+/// The mappings of now, which have those of the export.
+async fn mappings_of_now(
+    context: &Context,
+    source: &Connection,
+    job: &Job,
+) -> Result<MappingSet, Failure> {
+    let set = catalog::resolve(source, context.mappings()?).await?;
+    mappings(&set, job, &options_of(job)?)?;
+    Ok(set)
+}
+
+fn options_of(job: &Job) -> Result<Options, Failure> {
+    serde_json::from_value(job.options.clone()).map_err(|error| {
+        Failure::new(Exit::Failed, format!("{} cannot be read: {error}", job.public_id))
+    })
 }
 
 /// Whether a command has completed this export, and died before its files had their names.
@@ -85,8 +106,7 @@ async fn undelivered(job: &Job, id: &PublicId) -> Result<bool, Failure> {
 
 /// The name that the manifest of a command's export has in the end.
 fn manifest_file(job: &Job) -> String {
-    let options = serde_json::from_value::<Options>(job.options.clone());
-    options.map_or_else(|_| "manifest.json".to_owned(), |options| options.manifest_file())
+    options_of(job).map_or_else(|_| "manifest.json".to_owned(), |options| options.manifest_file())
 }
 
 fn prefix(id: &PublicId) -> Result<Key, Failure> {
@@ -169,9 +189,8 @@ async fn attempt(
         )
         .remedy("wait until it is done; one that has died is taken over after a minute"));
     };
-    let options: Options = serde_json::from_value(job.options.clone())
-        .map_err(|error| Failure::new(Exit::Failed, format!("{id} cannot be read: {error}")))?;
-    let mappings = mappings(set, &options)?;
+    let options = options_of(&job)?;
+    let mappings = mappings(set, &job, &options)?;
     let store = folder_of(&job);
     let numbers = Arc::new(Notify::new());
     let _sequencer = number_when(&numbers, context, pool, set.clone());
@@ -196,11 +215,22 @@ async fn attempt(
 }
 
 /// The mappings of an export, in its order.
-fn mappings(set: &MappingSet, options: &Options) -> Result<Vec<Arc<ResolvedMapping>>, Failure> {
+fn mappings(
+    set: &MappingSet,
+    job: &Job,
+    options: &Options,
+) -> Result<Vec<Arc<ResolvedMapping>>, Failure> {
     let of = |name: &str| {
         set.get(name).cloned().ok_or_else(|| {
             let message = format!("the mapping {name} of the export is not there any more");
-            Failure::invalid(message).remedy("begin a new export")
+            let remedy = match job.state.goes_on() {
+                true => format!(
+                    "put it back, or run `offtake export cancel {}` and begin a new export",
+                    job.public_id
+                ),
+                false => "put it back, or begin a new export".to_owned(),
+            };
+            Failure::invalid(message).remedy(remedy)
         })
     };
     options.mappings.iter().map(|asked| of(&asked.name)).collect()
