@@ -187,6 +187,23 @@ async fn a_cursor_that_moves_without_rows_survives_a_power_cut_at_the_source() {
     cut_power(&world, writer).await;
     assert_cursor_is_good(&world, numbered).await;
     daemon.stop().await;
+    an_export_has_what_survives(&world).await;
+}
+
+/// Rows of an export are durable before they are in a file: no later change takes them back there.
+/// It fails without `make_durable` in `HeldSnapshot` (crates/reading/src/held.rs).
+async fn an_export_has_what_survives(world: &World) {
+    let writer = stop_wal_writer(world).await;
+    rename(world, "exported").await;
+    let to = world.folder().join("exported");
+    let create = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to"];
+    let create = [&create[..], &[to.to_str().unwrap(), "--compression", "none"]].concat();
+    world.succeed(&create).await;
+    let text = std::fs::read_to_string(to.join("users.csv")).unwrap();
+    assert_eq!(text.matches("exported").count(), 20, "{text}");
+    cut_power(world, writer).await;
+    let kept = "select string_agg(distinct display_name, ', ') from project_user";
+    assert_eq!(world.source.query_text(kept).await, "exported");
 }
 
 /// A copy begins at the head of the log, before anything is read for it. The test fails without
