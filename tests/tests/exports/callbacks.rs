@@ -121,6 +121,15 @@ async fn the_end_of_an_export_is_told_until_the_receiver_has_it() {
     );
     assert_eq!(receiver.requests().last().unwrap().kind(), "offtake.export.cancelled");
     assert!(world.succeed(&["export", "list", "--json"]).await.contains("cancelled"));
+    // The guard of webhooks is that of callbacks.
+    let inside = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--json"];
+    let inside = [&inside[..], &["--callback", "https://10.1.2.3/hook"]].concat();
+    let inside: Value = serde_json::from_str(&world.succeed(&inside).await).unwrap();
+    let id = inside["id"].as_str().unwrap();
+    let refused = told(&world, id, |callback| callback["error"].is_string()).await;
+    assert_eq!(refused["state"], "completed", "{refused}");
+    let error = refused["callback"]["error"].as_str().unwrap();
+    assert!(error.contains("security.allow_destinations"), "{error}");
     daemon.stop().await;
 }
 
