@@ -292,6 +292,16 @@ pub async fn cancel(
     Ok(Some(state))
 }
 
+/// Ends jobs of commands that are to be cancelled, but whose process died before it heard that.
+pub async fn end_abandoned(pool: &SourcePool, kind: Kind) -> Result<(), Error> {
+    let mut connection = pool.get().await?;
+    let transaction = connection.transaction().await?;
+    for row in transaction.query(sql::END_ABANDONED, &[&kind.as_str()]).await? {
+        offtake_requests::owe_callback(&transaction, row.get("job_id")).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
 /// Has a job go on that failed, was cancelled or pauses. False: it is in another state, its files
 /// are being deleted, or the tenant has another one that goes on.
 pub async fn resume(client: &Client, kind: Kind, id: &PublicId) -> Result<bool, Error> {

@@ -35,6 +35,7 @@ pub(crate) const LIST_OLD_SNAPSHOTS: &str = include_str!("../sql/list_old_snapsh
 pub(crate) const END_SNAPSHOTS: &str = include_str!("../sql/end_snapshots.sql");
 pub(crate) const RECORD_SNAPSHOT: &str = include_str!("../sql/record_snapshot.sql");
 pub(crate) const NOTE_SNAPSHOTS_DELETED: &str = include_str!("../sql/note_snapshots_deleted.sql");
+pub(crate) const END_ABANDONED: &str = include_str!("../sql/end_abandoned.sql");
 pub(crate) const END_IF_CANCELLED: &str = include_str!("../sql/end_if_cancelled.sql");
 pub(crate) const PROBE_DUE_SNAPSHOTS: &str = include_str!("../sql/probe_due_snapshots.sql");
 pub(crate) const READ_OWN_TABLES: &str = include_str!("../sql/read_own_tables.sql");

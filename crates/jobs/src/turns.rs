@@ -25,6 +25,9 @@ const CLAIM_INTERVAL: Duration = Duration::from_millis(200);
 /// How often it looks for files that are to be deleted.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How often jobs of commands are ended whose process died.
+const ABANDONED_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How often jobs are forgotten that ended long ago.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -109,6 +112,7 @@ pub(crate) struct Turns {
     expiry_at: Instant,
     /// The deletion of files: a store that does not answer must not keep jobs of others waiting.
     expiry: JoinSet<()>,
+    abandoned_at: Instant,
     forget_at: Instant,
 }
 
@@ -131,6 +135,7 @@ impl Turns {
             process: format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>()),
             expiry_at: Instant::now(),
             expiry: JoinSet::new(),
+            abandoned_at: Instant::now(),
             forget_at: Instant::now(),
         }
     }
@@ -174,6 +179,10 @@ impl Turns {
         if self.forget_at <= Instant::now() {
             self.forget_at = Instant::now() + FORGET_INTERVAL;
             job::forget_ended(&self.pool, T::KIND).await?;
+        }
+        if self.abandoned_at <= Instant::now() {
+            self.abandoned_at = Instant::now() + ABANDONED_INTERVAL;
+            job::end_abandoned(&self.pool, T::KIND).await?;
         }
         if let Some(reason) = self.fuses.borrow().blown(T::NAME) {
             // What works stops, and is given back.

@@ -323,12 +323,26 @@ async fn a_fuse_and_a_cancel_stop_an_export_and_it_goes_on_afterwards() {
 #[tokio::test]
 async fn files_are_deleted_when_they_are_kept_no_longer_and_the_queue_has_an_end() {
     let mut world = world().await;
+    // A command that was killed ends no export, and is asked to within its lease.
+    let to = folder(&world, "killed");
+    let create_to = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to"];
+    let create_to = [&create_to[..], &[to.to_str().unwrap()]].concat();
+    let killed = world.start(("FAILPOINTS", "export.before_chunk=abort"), &create_to).wait().await;
+    assert!(!killed.unwrap().success());
+    let killed = world.source.query_text("select public_id from offtake.job").await;
+    let told = world.succeed(&["export", "cancel", &killed]).await;
+    assert!(told.contains("is asked to end"), "{told}");
+    end_lease(&world).await;
     let daemon = world.daemon().await;
+    wait_state(&world, &killed, "cancelled").await;
+
     let told = create(&world, &["--wait"]).await;
     let id = told["id"].as_str().unwrap().to_owned();
     let other = ["export", "create", "--tenant", world.id("globex"), "--format", "csv"];
     world.succeed(&[&other[..], &["--wait"]].concat()).await;
-    let other = format!("select public_id from offtake.job where public_id <> '{id}'");
+    let other = format!(
+        "select public_id from offtake.job where state = 'completed' and public_id <> '{id}'"
+    );
     let other = world.source.query_text(&other).await;
     daemon.stop().await;
     let told = create(&world, &[]).await;
