@@ -180,7 +180,9 @@ async fn a_look_at_the_history_reads_no_destination() {
     source.execute(FILL).await;
     let client = source.connect().await;
     client
-        .batch_execute("analyze offtake.destination; set enable_sort = off; set enable_seqscan = off")
+        .batch_execute(
+            "analyze offtake.destination; set enable_sort = off; set enable_seqscan = off",
+        )
         .await
         .unwrap();
     let statement = &statements("requests/sql/begin_epoch.sql")[0];
