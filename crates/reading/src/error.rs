@@ -11,6 +11,11 @@ pub enum Error {
     /// The query of this mapping fails; the caller can read the other mappings without it.
     #[error("mapping {mapping}: {fault}")]
     Mapping { mapping: String, fault: MappingFault },
+    /// A row that the query of this mapping gives cannot be taken. The fault has its key, and perhaps
+    /// what it holds, so it belongs in no log. Only [`HeldSnapshot::read`](crate::HeldSnapshot::read)
+    /// returns it.
+    #[error("mapping {mapping}: {fault}")]
+    Row { mapping: String, fault: MappingFault },
     /// The query of this mapping takes longer than a statement may. The caller can read fewer rows.
     /// Of a single row the fault has the key.
     #[error("mapping {mapping}: {fault}")]

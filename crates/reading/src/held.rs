@@ -308,7 +308,8 @@ async fn read_page(client: &Client, wanted: &PageWanted<'_>) -> Result<Page, Err
                 return Ok(Page { rows, up_to: None });
             }
             let of = (&**mapping, tenant_id);
-            let rows = whole_keys(client, of, range.after, (rows, &key_columns)).await?;
+            let rows = whole_keys(client, of, range.after, (rows, &key_columns)).await;
+            let rows = rows.map_err(of_a_row)?;
             let last = rows.len().checked_sub(1);
             let up_to = last.map(|last| rows.key(last, &key_columns));
             Ok(Page { rows, up_to })
@@ -327,8 +328,16 @@ async fn read_page(client: &Client, wanted: &PageWanted<'_>) -> Result<Page, Err
                 },
                 None => MappingFault::said("a row cannot be printed as JSON".to_owned()),
             };
-            Err(Error::Mapping { mapping: mapping.name().to_owned(), fault })
+            Err(Error::Row { mapping: mapping.name().to_owned(), fault })
         }
         Err(error) => Err(Error::mapping(mapping, error)),
+    }
+}
+
+/// A key that is there twice is told with the key.
+fn of_a_row(error: Error) -> Error {
+    match error {
+        Error::Mapping { mapping, fault } => Error::Row { mapping, fault },
+        other => other,
     }
 }

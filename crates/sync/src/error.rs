@@ -62,6 +62,7 @@ impl From<offtake_reading::Error> for Error {
         match error {
             offtake_reading::Error::Source(source) => Self::Source(source),
             offtake_reading::Error::Mapping { mapping, fault }
+            | offtake_reading::Error::Row { mapping, fault }
             | offtake_reading::Error::TooSlow { mapping, fault } => {
                 Self::Mapping { mapping, fault }
             }

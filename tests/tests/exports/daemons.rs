@@ -72,6 +72,44 @@ pub(crate) fn assert_whole(world: &World, name: &str) {
     assert_eq!(ids, (1..=ROWS).collect::<Vec<_>>());
 }
 
+/// A row that the query cannot compute fails the export. Its status names the row and says why; the
+/// log has nothing of it. A snapshot is told in the same way.
+#[tokio::test]
+async fn a_row_that_cannot_be_computed_is_in_the_status_and_in_no_log() {
+    let computed = "case when i.id = 1977 then i.name::int::text else i.name end as name";
+    let world = World::with_tenants(["acme"])
+        .without_init()
+        .mappings(&[("items", &ITEMS.replace("i.name from", &format!("{computed} from")))])
+        .setting("/stores", json!({ "disk": { "kind": "disk", "path": "files" } }))
+        .setting("/exports", json!({ "store": "disk" }))
+        .setting("/snapshots", json!({ "store": "disk" }))
+        .await;
+    let fill =
+        "insert into item select '{tenant}', n, 'secret ' || n from generate_series(1, 2000) n";
+    world.with_items("name text", fill).await;
+    let daemon = world.daemon().await;
+    daemon.allow("*");
+    let id = create(&world, &[]).await["id"].as_str().unwrap().to_owned();
+    let told = wait_state(&world, &id, "failed").await;
+    let reason = told["reason"].as_str().unwrap();
+    assert!(reason.contains("the row (1977)") && !reason.contains("secret"), "{reason}");
+    let body = json!({ "tenant": world.id("acme") }).to_string();
+    let (code, _) = daemon.request("POST", "/api/v1/snapshots", &[], &body).await;
+    assert_eq!(code, 202);
+    let named = "select count(*) from offtake.job where kind = 'snapshot' and reason like '%the row (1977)%'";
+    world.source.wait_text(named, "1").await;
+    let failures = daemon.log().into_iter().filter(|line| {
+        ["export_failed", "snapshot_failed", "snapshot_paused"].contains(&&*line.event)
+    });
+    let failures: Vec<_> = failures.collect();
+    assert!(failures.len() > 1, "{failures:?}");
+    for line in failures {
+        let line = format!("{line:?}");
+        assert!(line.contains("items") && !line.contains("1977"), "{line}");
+    }
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn a_daemon_writes_an_export_that_is_fetched_and_verified() {
     let world = world().await;

@@ -151,7 +151,7 @@ impl Turn {
                 tracing::info!(event = "export_cancelled", export = %id, "an export was cancelled");
             }
             Ended::Failed(error) => {
-                tracing::warn!(event = "export_failed", export = %id, "{}", chain(&error));
+                tracing::warn!(event = "export_failed", export = %id, "{}", error.logged());
             }
             Ended::Later(error) => {
                 if let Error::Store(error) = &error {

@@ -6,9 +6,12 @@ use crate::stores;
 pub enum Error {
     #[error("the source failed")]
     Source(#[source] offtake_postgres::Error),
-    /// Only an edited mapping, or an edited row, helps.
+    /// Only an edited mapping helps.
     #[error("{0}")]
     Mapping(String),
+    /// Only an edited mapping, or an edited row, helps. It has the row's key, and perhaps a value.
+    #[error("mapping {mapping}: {told}")]
+    Row { mapping: String, told: String },
     /// What is read now is not what was asked for.
     #[error("{0}; begin a new export")]
     Changed(String),
@@ -31,7 +34,24 @@ pub enum Error {
 impl Error {
     /// Whether the export has failed for good: trying the same again does not help.
     pub fn terminal(&self) -> bool {
-        matches!(self, Self::Mapping(_) | Self::Changed(_) | Self::Inconsistent | Self::Encoding(_))
+        matches!(
+            self,
+            Self::Mapping(_)
+                | Self::Row { .. }
+                | Self::Changed(_)
+                | Self::Inconsistent
+                | Self::Encoding(_)
+        )
+    }
+
+    /// For a log, which has nothing of a row.
+    pub fn logged(&self) -> String {
+        match self {
+            Self::Row { mapping, .. } => {
+                format!("mapping {mapping}: a row cannot be taken; the export's status says which")
+            }
+            error => offtake_postgres::chain(error),
+        }
     }
 }
 
@@ -51,6 +71,9 @@ impl From<offtake_reading::Error> for Error {
     fn from(error: offtake_reading::Error) -> Self {
         match error {
             offtake_reading::Error::Source(error) => Self::Source(error),
+            offtake_reading::Error::Row { mapping, fault } => {
+                Self::Row { mapping, told: fault.message }
+            }
             error => Self::Mapping(error.to_string()),
         }
     }

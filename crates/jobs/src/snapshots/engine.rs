@@ -211,14 +211,14 @@ fn tell(id: &PublicId, ended: &Ended, stopped: &str) {
             tracing::info!(event = "snapshot_cancelled", snapshot = %id, "it was cancelled");
         }
         Ended::Failed(error) => {
-            tracing::warn!(event = "snapshot_failed", snapshot = %id, "{}", chain(error));
+            tracing::warn!(event = "snapshot_failed", snapshot = %id, "{}", error.logged());
         }
         Ended::Later(error) => {
             if let Error::Store(error) = error {
                 let class = error.trouble.as_str();
                 metrics::counter!(names::STORE_ERRORS_TOTAL, "class" => class).increment(1);
             }
-            tracing::warn!(event = "snapshot_paused", snapshot = %id, "{}", chain(error));
+            tracing::warn!(event = "snapshot_paused", snapshot = %id, "{}", error.logged());
         }
         Ended::Stopped => {
             tracing::info!(event = "snapshot_paused", snapshot = %id, "{stopped}");

@@ -63,10 +63,24 @@ impl From<source::Error> for Error {
 impl Error {
     /// Of the query of a mapping that fails.
     pub fn sqlstate(&self) -> Option<&str> {
-        use offtake_reading::Error::{Mapping, TooSlow};
+        use offtake_reading::Error::{Mapping, Row, TooSlow};
         match self {
-            Self::Query(Mapping { fault, .. } | TooSlow { fault, .. }) => fault.sqlstate.as_deref(),
+            Self::Query(Mapping { fault, .. } | Row { fault, .. } | TooSlow { fault, .. }) => {
+                fault.sqlstate.as_deref()
+            }
             _ => None,
+        }
+    }
+
+    /// For a log, which has nothing of a row.
+    pub fn logged(&self) -> String {
+        match self {
+            Self::Query(offtake_reading::Error::Row { mapping, .. }) => {
+                format!(
+                    "mapping {mapping}: a row cannot be taken; the snapshot's status says which"
+                )
+            }
+            error => offtake_postgres::chain(error),
         }
     }
 }
