@@ -112,6 +112,7 @@ pub struct Export {
     pub store: Option<String>,
     pub folder: Option<String>,
     pub created_at: Timestamp,
+    /// When work on it began. A resumption moves it by the time that the export had ended.
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
     /// When its files are deleted; null: never.

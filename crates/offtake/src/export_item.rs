@@ -9,7 +9,8 @@ use offtake_admin::status::Long;
 use offtake_jobs::{Job, State};
 use serde_json::Value;
 
-/// Rates are of the whole time since the export began, pauses included.
+/// Rates are of the whole time since the export began, pauses included. A resumption moves the
+/// beginning by the time that the export had ended.
 fn rows_per_second(job: &Job) -> Option<f64> {
     let began = job.started_at?.as_millisecond() as f64 / 1000.0;
     let end = job.finished_at.map_or(job.now, |at| at.as_millisecond() as f64 / 1000.0);
