@@ -250,7 +250,8 @@ pub async fn read_by_number(client: &Client, job_id: i64) -> Result<Option<Job>,
 /// Which jobs are listed, the newest first.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
-    pub tenant: Option<&'a str>,
+    /// Those of the tenant that is spelled in one of these ways.
+    pub tenant: Option<&'a [String]>,
     pub state: Option<State>,
     /// Those that are older than this one.
     pub after: Option<&'a str>,

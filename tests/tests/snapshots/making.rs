@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use offtake_tests::{Database, Source, World, beside, tools};
-use serde_json::json;
+use offtake_tests::{Daemon, Database, Source, World, beside, tools};
+use serde_json::{Value, json};
 
 use super::Snapshots;
 
@@ -204,7 +204,38 @@ async fn a_tenant_may_be_spelled_as_its_type_reads_it() {
     assert_eq!(world.source.query_text(&state(acme)).await, "accepted");
     world.source.execute("delete from offtake.fuse").await;
     world.source.wait_text(&state(acme), "completed").await;
+    listed_under_every_spelling(world, &daemon, &[acme, &typed, &acme.replace('-', "")]).await;
     daemon.stop().await;
+}
+
+/// The tenant's exports and snapshots are found whichever of these its id is typed as.
+async fn listed_under_every_spelling(world: &World, daemon: &Daemon, spellings: &[&str]) {
+    for kind in ["export", "snapshot"] {
+        let all = format!(
+            "select string_agg(public_id, ' ' order by job_id desc) from offtake.job
+              where kind = '{kind}' and lower(tenant_id) = '{}'",
+            world.id("acme")
+        );
+        let all = world.source.query_text(&all).await;
+        for tenant in spellings {
+            let path = format!("/api/v1/{kind}s?tenant={tenant}");
+            let (code, text) = daemon.request("GET", &path, &[], "").await;
+            assert_eq!(code, 200, "{text}");
+            let told: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(ids_of(&told["items"]), all, "{kind}s of {tenant}");
+        }
+        for tenant in spellings.iter().filter(|_| kind == "export") {
+            let told = world.succeed(&["export", "list", "--tenant", tenant, "--json"]).await;
+            let told: Value = serde_json::from_str(&told).unwrap();
+            assert_eq!(ids_of(&told["exports"]), all, "exports of {tenant}");
+        }
+    }
+}
+
+fn ids_of(items: &Value) -> String {
+    let ids: Vec<&str> =
+        items.as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+    ids.join(" ")
 }
 
 /// A session has recorded an export under one spelling, and commits while a command asks for another

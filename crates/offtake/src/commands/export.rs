@@ -23,6 +23,7 @@ use super::confirm::confirmed;
 use super::printing::{say, say_json, table};
 use super::registry_names::unreadable_jobs;
 use super::store_trouble;
+use super::tenant_names::Typed;
 use crate::arguments::shown;
 use crate::command_line::Export;
 use crate::context::Context;
@@ -134,7 +135,14 @@ async fn list(
         }
     };
     let source = context.connect_source("export").await?;
-    let filter = Filter { tenant, state, after: None, limit: limit.into() };
+    let spellings: Option<Vec<String>> = match tenant {
+        Some(typed) => {
+            let typed = Typed::read(context, &source, typed).await;
+            Some(typed.spellings().iter().cloned().collect())
+        }
+        None => None,
+    };
+    let filter = Filter { tenant: spellings.as_deref(), state, after: None, limit: limit.into() };
     let jobs = job::list(&source, Kind::Export, filter).await;
     let jobs = jobs.map_err(unreadable_jobs)?;
     if json {

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use crate::configuration::Configuration;
+use crate::context::tenant_spelling;
 use crate::export_wish::Unfit;
 
 /// The longest look at whether a tenant has rows.
@@ -46,13 +47,27 @@ impl JobAccess {
         if of.after.as_ref().is_some_and(|after| !known(after)) {
             return Err(Refused::Wrong("`after` is not the `next` of a page".to_owned()));
         }
+        let source = self.source().await?;
+        let tenant = match &of.tenant {
+            Some(typed) => Some(self.spellings(&source, typed).await?),
+            None => None,
+        };
         let filter = Filter {
-            tenant: of.tenant.as_deref(),
+            tenant: tenant.as_deref(),
             state: of.state.and_then(job_state),
             after: of.after.as_deref(),
             limit: of.limit,
         };
-        job::list(&*self.source().await?, self.kind, filter).await.map_err(of_source)
+        job::list(&source, self.kind, filter).await.map_err(of_source)
+    }
+
+    /// The tenant as the client spells it, and as the source may print it.
+    async fn spellings(&self, source: &Client, typed: &str) -> Result<Vec<String>, Refused> {
+        let set = self.mappings.borrow().clone();
+        let spellings = tenant_spelling::spellings_of(source, &set, typed).await;
+        let mut spellings = spellings.map_err(|error| of_source(error.into()))?;
+        spellings.insert(typed.to_owned());
+        Ok(spellings.into_iter().collect())
     }
 
     /// The job that the same request made before. None: its key is new, or it has none.
