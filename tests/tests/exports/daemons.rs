@@ -358,6 +358,26 @@ async fn a_fuse_and_a_cancel_stop_an_export_and_it_goes_on_afterwards() {
     daemon.stop().await;
 }
 
+/// More exports than one look finds, whose files a store was to delete long ago and cannot. Returns
+/// the oldest one.
+async fn many_in_a_broken_store(world: &mut World) -> String {
+    world.configure(|c| {
+        c["stores"]["broken"] = json!({ "kind": "disk", "path": "broken" });
+    });
+    let many = "insert into offtake.job (public_id, kind, tenant_id, store, state, expires_at)
+                select to_char(timestamp '2026-11-28' + n * interval '1 second',
+                               '\"exp_\"YYYYMMDD-HH24MISS\"_k7f3a2\"'),
+                       'export', 'another', 'broken', 'completed', now() - interval '1 day' / n
+                  from generate_series(1, 150) n";
+    world.source.execute(many).await;
+    let oldest = "exp_20261128-000001_k7f3a2";
+    // A file where the folder was cannot be deleted as one.
+    let broken = world.folder().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join(oldest), "").unwrap();
+    oldest.to_owned()
+}
+
 #[tokio::test]
 async fn files_are_deleted_when_they_are_kept_no_longer_and_the_queue_has_an_end() {
     let mut world = world().await;
@@ -388,11 +408,14 @@ async fn files_are_deleted_when_they_are_kept_no_longer_and_the_queue_has_an_end
     let over = "update offtake.job set expires_at = now() - interval '1 minute' / job_id
                  where state = 'completed'";
     world.source.execute(over).await;
-    let points = [("jobs.expiring", "1*off->pause"), ("export.before_put", "pause")];
+    let broken = many_in_a_broken_store(&mut world).await;
+    let points = [("jobs.expiring", "2*off->pause"), ("export.before_put", "pause")];
     let mut daemon = world.spawn_daemon_with_failpoints(&points);
+    daemon.allow("store_failed");
     daemon.wait_ready().await;
     wait_state(&world, &id, "expired").await;
     assert!(!world.folder().join("files").join(&id).exists());
+    assert_eq!(status(&world, &broken).await["state"], "completed");
 
     // The files of the other one are there, and are not fetched any more: they may go at any moment.
     daemon.wait_at_failpoint("jobs.expiring", 1).await;
