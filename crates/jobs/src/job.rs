@@ -149,6 +149,8 @@ pub struct NewJob<'a> {
     pub options: &'a Value,
     /// Of a client that may ask twice.
     pub repeatable: Option<Repeatable<'a>>,
+    /// At most so many jobs of the kind wait for daemons, with this one; None: however many.
+    pub queue: Option<u32>,
 }
 
 /// How a client's request is known that comes a second time, because its answer was lost.
@@ -170,18 +172,36 @@ pub enum Created {
     Repeated(String),
     /// Something else was asked for with this key before.
     KeyUsed,
+    /// So many wait for daemons, and no more may.
+    Full(i64),
 }
 
 /// Random ids that are tried, should one be taken.
 const ID_ATTEMPTS_MAX: usize = 10;
 
 /// Records a job. While a request with a key does, others with the same key wait: they find what it
-/// has recorded, also where they ask for something else. `client` must not be in a transaction.
+/// has recorded, also where they ask for something else. Where a queue has an end, jobs of the kind
+/// are recorded one after the other. `client` must not be in a transaction.
 pub async fn create(client: &mut Client, new: &NewJob<'_>) -> Result<Created, Error> {
-    let Some(Repeatable { key, .. }) = new.repeatable else { return record(client, new).await };
+    if new.repeatable.is_none() && new.queue.is_none() {
+        return record(client, new).await;
+    }
     let begin = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
     let transaction = begin.start().await?;
-    transaction.execute(sql::LOCK_REQUEST, &[&key]).await?;
+    if let Some(repeatable) = new.repeatable {
+        transaction.execute(sql::LOCK_REQUEST, &[&repeatable.key]).await?;
+        // Its own job may have the last place.
+        if let Some(created) = repeated(transaction.client(), repeatable).await? {
+            return Ok(created);
+        }
+    }
+    if let Some(queue) = new.queue {
+        transaction.execute(sql::LOCK_QUEUE, &[&new.kind.as_str()]).await?;
+        let queued = queued(transaction.client(), new.kind).await?;
+        if queued >= i64::from(queue) {
+            return Ok(Created::Full(queued));
+        }
+    }
     let created = record(transaction.client(), new).await?;
     transaction.commit().await?;
     Ok(created)

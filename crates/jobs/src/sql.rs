@@ -4,6 +4,7 @@ pub(crate) const CLAIM_JOB: &str = include_str!("../sql/claim_job.sql");
 pub(crate) const EXTEND_JOB_LEASE: &str = include_str!("../sql/extend_job_lease.sql");
 pub(crate) const RELEASE_JOB: &str = include_str!("../sql/release_job.sql");
 pub(crate) const LOCK_REQUEST: &str = include_str!("../sql/lock_request.sql");
+pub(crate) const LOCK_QUEUE: &str = include_str!("../sql/lock_queue.sql");
 pub(crate) const CREATE_JOB: &str = include_str!("../sql/create_job.sql");
 pub(crate) const READ_JOB_BY_NUMBER: &str = include_str!("../sql/read_job_by_number.sql");
 pub(crate) const READ_JOB: &str = include_str!("../sql/read_job.sql");

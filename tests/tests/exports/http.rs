@@ -178,49 +178,67 @@ async fn asked_for(daemon: &Daemon, world: &World) -> String {
     id
 }
 
-/// Two requests with one key that are in flight at the same time make one export. The same request
-/// has its answer; one for another tenant, of whom no export goes on, is told that the key is used.
+/// Of requests that are in flight at the same time: two with one key make one export. The same
+/// request has its answer; one for another tenant, of whom no export goes on, is told that the key
+/// is used. And the last place of the queue is given once.
 async fn asked_twice_at_once(daemon: &Daemon, world: &World) {
     let globex = world.id("globex");
-    // No daemon takes it.
-    let fuse =
-        format!("insert into offtake.fuse (name, enabled) values ('tenant:{globex}', false)");
-    world.source.execute(&fuse).await;
+    // No daemon takes them.
+    let fuses = format!(
+        "insert into offtake.fuse (name, enabled)
+         values ('tenant:{globex}', false), ('tenant:initech', false)"
+    );
+    world.source.execute(&fuses).await;
     world.source.execute("insert into item values ('initech', 1, 'one')").await;
-    let holder = world.source.connect().await;
-    let waiting = "select count(*) from pg_stat_activity
-                    where datname = current_database() and wait_event_type = 'Lock'
-                      and query ~ 'insert into offtake.job|pg_advisory_xact_lock'";
-    for (tenant, code) in [(globex, 202), ("initech", 422)] {
-        let lock = "begin; lock table offtake.job in share mode";
-        holder.batch_execute(lock).await.unwrap();
-        let authorization = format!("Bearer {ADMIN}");
-        let headers = [("Authorization", authorization.as_str()), ("Idempotency-Key", "at once")];
-        let post = async |tenant| {
-            let wish = json!({ "tenant": tenant, "format": "csv" }).to_string();
-            let (code, told) = daemon.request("POST", "/api/v1/exports", &headers, &wish).await;
-            (code, serde_json::from_str::<Value>(&told).unwrap())
-        };
-        let other = async {
-            world.source.wait_text(waiting, "1").await;
-            post(tenant).await
-        };
-        let release = async {
-            world.source.wait_text(waiting, "2").await;
-            holder.batch_execute("rollback").await.unwrap();
-        };
-        let (one, other, ()) = tokio::join!(post(globex), other, release);
+    for (other, keys, code, says) in [
+        (globex, ["at once", "at once"], 202, ""),
+        ("initech", ["at once", "at once"], 422, "another request"),
+        ("initech", ["one place", "another"], 429, "2 exports wait"),
+    ] {
+        let [one, other] =
+            in_the_same_instant(daemon, world, [(globex, keys[0]), (other, keys[1])]).await;
         assert_eq!((one.0, other.0), (202, code), "{} {}", one.1, other.1);
         match code {
             202 => assert_eq!(other.1["id"], one.1["id"]),
-            _ => assert!(other.1["detail"].as_str().unwrap().contains("another request")),
+            _ => assert!(other.1["detail"].as_str().unwrap().contains(says), "{}", other.1),
         }
-        let made = "select count(*) from offtake.job where idempotency_key = 'at once'";
-        assert_eq!(world.source.query_text(made).await, "1");
-        let forget = "delete from offtake.job where idempotency_key = 'at once'";
-        world.source.execute(forget).await;
+        let made = format!("from offtake.job where tenant_id in ('{globex}', 'initech')");
+        assert_eq!(world.source.query_text(&format!("select count(*) {made}")).await, "1");
+        world.source.execute(&format!("delete {made}")).await;
     }
     world.source.execute("delete from offtake.fuse").await;
+}
+
+/// Asks for an export of each tenant with its key. The second request goes as far as it can before
+/// the first one can record its export.
+async fn in_the_same_instant(
+    daemon: &Daemon,
+    world: &World,
+    [one, other]: [(&str, &str); 2],
+) -> [(u16, Value); 2] {
+    let holder = world.source.connect().await;
+    let lock = "begin; lock table offtake.job in share mode";
+    holder.batch_execute(lock).await.unwrap();
+    let waiting = "select count(*) from pg_stat_activity
+                    where datname = current_database() and wait_event_type = 'Lock'
+                      and query ~ 'insert into offtake.job|pg_advisory_xact_lock'";
+    let authorization = format!("Bearer {ADMIN}");
+    let post = async |(tenant, key)| {
+        let headers = [("Authorization", authorization.as_str()), ("Idempotency-Key", key)];
+        let wish = json!({ "tenant": tenant, "format": "csv" }).to_string();
+        let (code, told) = daemon.request("POST", "/api/v1/exports", &headers, &wish).await;
+        (code, serde_json::from_str::<Value>(&told).unwrap())
+    };
+    let other = async {
+        world.source.wait_text(waiting, "1").await;
+        post(other).await
+    };
+    let release = async {
+        world.source.wait_text(waiting, "2").await;
+        holder.batch_execute("rollback").await.unwrap();
+    };
+    let (one, other, ()) = tokio::join!(post(one), other, release);
+    [one, other]
 }
 
 /// One daemon, from the request to the end of the files.

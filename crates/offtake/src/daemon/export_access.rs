@@ -155,10 +155,10 @@ impl Access {
         if let Some(job) = self.0.repeated(&source, tenant, key).await? {
             return Ok(item(&job));
         }
+        // Counted again when it is recorded. A look at the tenant's rows costs more.
         let queued = job::queued(&source, Kind::Export).await.map_err(of_source)?;
         if queued >= i64::from(settings.queue) {
-            let why = format!("{queued} exports wait, and `exports.queue` allows no more");
-            return Err(JobRefused::Full(why));
+            return Err(self.0.full(queued));
         }
         let set = self.0.mappings.borrow().clone();
         let looked_at = Wish {
@@ -182,6 +182,7 @@ impl Access {
             store,
             options: &options,
             repeatable: key,
+            queue: Some(settings.queue),
         };
         Ok(item(&self.0.record(&mut source, new).await?))
     }

@@ -38,6 +38,8 @@ pub(super) struct Recorded<'a> {
     pub(super) store: &'a Store,
     pub(super) options: &'a Value,
     pub(super) repeatable: Option<&'a RepeatableKey>,
+    /// At most so many wait for daemons.
+    pub(super) queue: Option<u32>,
 }
 
 impl JobAccess {
@@ -90,7 +92,7 @@ impl JobAccess {
         source: &mut Client,
         new: Recorded<'_>,
     ) -> Result<Job, Refused> {
-        let Recorded { tenant, tenant_at_source, store, options, repeatable } = new;
+        let Recorded { tenant, tenant_at_source, store, options, repeatable, queue } = new;
         let new = NewJob {
             kind: self.kind,
             tenant_id: tenant,
@@ -99,6 +101,7 @@ impl JobAccess {
             folder: None,
             options,
             repeatable: repeatable.map(known_by),
+            queue,
         };
         let created = job::create(source, &new).await.map_err(of_source)?;
         self.created(created, tenant).await
@@ -117,7 +120,13 @@ impl JobAccess {
                 let why = "this `Idempotency-Key` was used for another request within a day";
                 Err(Refused::KeyUsed(why.to_owned()))
             }
+            Created::Full(queued) => Err(self.full(queued)),
         }
+    }
+
+    pub(super) fn full(&self, queued: i64) -> Refused {
+        let kind = self.kind.as_str();
+        Refused::Full(format!("{queued} {kind}s wait, and `{kind}s.queue` allows no more"))
     }
 
     /// The store that a client names, or the default. Stores are the operator's: only their names

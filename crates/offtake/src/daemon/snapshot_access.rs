@@ -163,6 +163,7 @@ impl Access {
             store,
             options: &options,
             repeatable,
+            queue: None,
         };
         Ok(item(&self.0.record(&mut source, new).await?))
     }

@@ -69,10 +69,10 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
         expect_one_file(&options, name)?;
         options.file = Some(name.clone());
     }
-    if let Goal::Store(_) = goal {
-        expect_place(&source, exports.queue).await?;
-    }
-    let id = record(&mut source, arguments, &tenant_at_source, &goal, &options).await?;
+    // What a command writes itself waits for no daemon.
+    let queue = matches!(goal, Goal::Store(_)).then_some(exports.queue);
+    let to = (&goal, queue);
+    let id = record(&mut source, arguments, &tenant_at_source, to, &options).await?;
     match goal {
         Goal::Folder(_) | Goal::File(..) => {
             local::work(context, source, set, &id, arguments.json).await
@@ -146,15 +146,10 @@ fn expect_one_file(options: &Options, name: &str) -> Result<(), Failure> {
     ))
 }
 
-/// Refuses another export while `exports.queue` of them wait for daemons.
-async fn expect_place(source: &Connection, queue: u32) -> Result<(), Failure> {
-    let queued = job::queued(source, Kind::Export).await.map_err(unreadable_jobs)?;
-    if queued < i64::from(queue) {
-        return Ok(());
-    }
-    Err(Failure::new(Exit::Failed, format!("{queued} exports wait for a daemon already"))
+fn full(queued: i64) -> Failure {
+    Failure::new(Exit::Failed, format!("{queued} exports wait for a daemon already"))
         .because("`exports.queue` allows no more")
-        .remedy("try again when some of them are done; `offtake export list` shows them"))
+        .remedy("try again when some of them are done; `offtake export list` shows them")
 }
 
 fn unfit(set: &MappingSet, tenant: &str, unfit: Unfit) -> Failure {
@@ -183,7 +178,7 @@ async fn record(
     source: &mut Connection,
     arguments: &ExportCreate,
     tenant_at_source: &str,
-    goal: &Goal,
+    (goal, queue): (&Goal, Option<u32>),
     options: &Options,
 ) -> Result<PublicId, Failure> {
     let (store, folder) = match goal {
@@ -205,6 +200,7 @@ async fn record(
         folder,
         options: &options,
         repeatable: None,
+        queue,
     };
     match job::create(source, &new).await.map_err(unreadable_jobs)? {
         Created::Job(id) => Ok(id),
@@ -212,6 +208,7 @@ async fn record(
         Created::Repeated(_) | Created::KeyUsed => {
             Err(Failure::new(Exit::Failed, "the same export was asked for already"))
         }
+        Created::Full(queued) => Err(full(queued)),
         Created::Running(id) => {
             let tenant = foreign(&arguments.tenant);
             let message = format!("the tenant {tenant} has an export that goes on: {id}");
