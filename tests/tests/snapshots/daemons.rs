@@ -40,6 +40,30 @@ impl Snapshots {
         listed.as_array().unwrap().iter().map(id).collect()
     }
 
+    /// Where there is one place left for two tenants that are due, two daemons record one snapshot.
+    /// The second daemon goes as far as it can before the first one's snapshot is recorded.
+    async fn record_beside_each_other(&self) {
+        let source = &self.world.source;
+        let holds = "create function waits() returns trigger language plpgsql as
+              $$ begin perform pg_advisory_xact_lock_shared(7); return new; end $$;
+            create trigger waits before insert on offtake.job
+              for each row execute function waits();
+            update offtake.job
+               set state = 'processing', not_before = now(), leased_until = now() + interval '1 h'
+             where state = 'paused' and public_id <> 'snap_100'";
+        source.execute(holds).await;
+        let (holder, other) = (source.connect().await, self.world.daemon().await);
+        holder.batch_execute("begin; select pg_advisory_xact_lock(7)").await.unwrap();
+        self.make_due(2).await;
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database()
+                        and wait_event = 'advisory' and application_name like 'offtake%'";
+        source.wait_text(waiting, "2").await;
+        holder.batch_execute("rollback").await.unwrap();
+        source.wait_text(waiting, "0").await;
+        assert_eq!(source.query_text(WAITING).await, "2|1");
+        other.stop().await;
+    }
+
     async fn ended(&self, daemon: Daemon) -> Daemon {
         daemon.stop().await;
         self.world.daemon().await
@@ -111,6 +135,7 @@ async fn daemons_make_one_snapshot_of_each_tenant_in_each_interval() {
     snapshots.world.source.execute(waiting).await;
     snapshots.make_due(2).await;
     snapshots.wait_states("cancelled 2, completed 3, expired 1, paused 100").await;
+    snapshots.record_beside_each_other().await;
 
     // Without `every`, nothing is due any more.
     daemon.stop().await;

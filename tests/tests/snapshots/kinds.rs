@@ -1,6 +1,6 @@
 //! Daemons that make snapshots of both kinds in each interval.
 
-use offtake_tests::{Daemon, World};
+use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::{Value, json};
 
 use super::Snapshots;
@@ -132,8 +132,34 @@ async fn daemons_make_a_snapshot_of_each_kind_in_each_interval() {
     let of_source = "source completed 2, source failed 1, source old 2";
     let states = format!("{rows}, {of_source}");
     snapshots.interval(&states).await;
-    daemon.stop().await;
     assert_eq!(snapshots.world.source.query_text(STATES).await, states);
+
+    // One that a client asked for is none of the interval that begins while it goes on: the
+    // interval has its own afterwards, one of each kind.
+    let asked_for = format!(
+        "insert into offtake.job (public_id, kind, tenant_id, store, state, not_before)
+         values ('snap_20261128-031300_k7f3a2', 'snapshot', '{acme}', 'disk', 'paused',
+                 now() + interval '1 h')"
+    );
+    snapshots.world.source.execute(&asked_for).await;
+    let waits = "rows completed 1, rows failed 1, rows old 3, rows paused 1";
+    snapshots.interval(&format!("{waits}, {of_source}")).await;
+    let ticks = "offtake_loop_last_tick_timestamp_seconds{loop=\"snapshots\"}";
+    for _ in 0..3 {
+        let before = daemon.metric(ticks).await;
+        until("the loop has completed a round", PATIENCE, async || {
+            if daemon.metric(ticks).await > before { Ok(()) } else { Err(String::new()) }
+        })
+        .await;
+    }
+    let again = "update offtake.job set not_before = now() where state = 'paused'";
+    snapshots.world.source.execute(again).await;
+    let states = "rows completed 1, rows failed 1, rows old 5, \
+                  source completed 2, source failed 1, source old 3";
+    snapshots.world.source.wait_text(STATES, states).await;
+    let later = "select count(*) from offtake.snapshot_schedule where next_at > now()";
+    assert_eq!(snapshots.world.source.query_text(later).await, "1");
+    daemon.stop().await;
     snapshots.world.source.execute("delete from invoice_line; delete from invoice").await;
     let lines = json!([{ "table": "public.invoice_line", "tenant": "tenancy_id" }]);
     snapshots.world.configure(|c| c["snapshots"]["tables"] = lines);

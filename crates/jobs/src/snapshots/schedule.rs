@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use offtake_postgres::{Error, SourcePool};
+use tokio_postgres::IsolationLevel;
 use tokio_postgres::types::ToSql;
 
 use super::{Keep, Options, find};
@@ -96,7 +97,7 @@ impl Clock {
     }
 
     async fn record(&self, every: i64, store: &str) -> Result<(), Error> {
-        let source = self.pool.get().await?;
+        let mut source = self.pool.get().await?;
         if !source.query_one(sql::PROBE_DUE_SNAPSHOTS, &[]).await?.get::<_, bool>("due") {
             return Ok(());
         }
@@ -106,7 +107,12 @@ impl Clock {
         let first = self.schedule.kinds.first().copied().unwrap_or(Kind::Rows);
         let options = serde_json::to_value(Options::scheduled(first, false)).unwrap_or_default();
         let parameters: [&(dyn ToSql + Sync); 5] = [&every, &store, &ids, &QUEUE, &options];
-        let recorded = source.execute(sql::RECORD_DUE_SNAPSHOTS, &parameters).await?;
+        let begin = source.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
+        let transaction = begin.start().await?;
+        transaction.execute(sql::LOCK_QUEUE, &[&JobKind::Snapshot.as_str()]).await?;
+        let row = transaction.query_one(sql::RECORD_DUE_SNAPSHOTS, &parameters).await?;
+        transaction.commit().await?;
+        let recorded: i64 = row.get("recorded");
         if recorded > 0 {
             tracing::info!(event = "snapshots_due", count = recorded, "snapshots are due");
         }
