@@ -77,23 +77,33 @@ async fn a_snapshot_is_of_one_moment_while_the_application_writes() {
     }
 }
 
-/// Two sessions at the source, whatever the number of tables: one reads, and one is the command's.
+/// Two sessions at the source, of either kind and whatever the number of tables: one reads, and one
+/// is the command's.
 #[tokio::test]
 async fn a_snapshot_takes_two_sessions_of_the_source() {
-    let snapshots = Snapshots::of(&["acme"]).await;
+    let mut snapshots = Snapshots::of(&["acme"]).await;
     snapshots.world.write_mapping("items", &slow());
+    let tenant = snapshots.world.id("acme").to_owned();
+    let lazy = lazy(0.1, &tenant);
+    snapshots.world.source.execute(&lazy).await;
+    let table = json!([{ "table": "public.lazy", "tenant": "public.waits(tenant)" }]);
+    snapshots.world.configure(|c| c["snapshots"] = json!({ "tables": table }));
     let source = &snapshots.world.source;
     let sessions = "select count(*) from pg_stat_activity where datname = current_database() \
                     and application_name like 'offtake%' \
                     having bool_or(state = 'active' and query ilike 'copy%')";
-    let mut seen = Vec::new();
-    beside(snapshots.make("acme"), async || {
-        let count = source.try_query_text(sessions).await.unwrap();
-        seen.extend(Some(count).filter(|count| !count.is_empty()));
-    })
-    .await;
-    assert!(!seen.is_empty(), "it was not seen reading");
-    assert!(seen.iter().all(|count| count == "2"), "{seen:?}");
+    for (kind, rows) in [("rows", "210"), ("source", "220")] {
+        let mut seen = Vec::new();
+        let create = ["create", "--tenant", &tenant, "--kind", kind, "--json"];
+        let made = beside(snapshots.run(&create), async || {
+            let count = source.try_query_text(sessions).await.unwrap();
+            seen.extend(Some(count).filter(|count| !count.is_empty()));
+        })
+        .await;
+        assert_eq!(made.json()["rows"], rows);
+        assert!(!seen.is_empty(), "{kind}: it was not seen reading");
+        assert!(seen.iter().all(|count| count == "2"), "{kind}: {seen:?}");
+    }
 }
 
 /// A truncated table is empty to older snapshots of the server too, so such a snapshot would lack
@@ -295,11 +305,7 @@ async fn a_snapshot_that_takes_too_long_fails_and_leaves_nothing() {
     let remedies = ["snapshots.max_duration", "--mapping", "offtake export create"];
     failed.assert_says(1, &[&["after 1 seconds", "vacuum"], &remedies[..]].concat());
     // A snapshot of the kind `source` has no mappings to leave out.
-    let waits = "create function waits(uuid) returns uuid language plpgsql as
-          $$ begin perform pg_sleep(3); return $1; end $$;
-        create table lazy (id int primary key, tenant uuid)";
-    snapshots.world.source.execute(waits).await;
-    snapshots.world.source.execute(&format!("insert into lazy values (1, '{tenant}')")).await;
+    snapshots.world.source.execute(&lazy(0.3, &tenant)).await;
     let lazy = serde_json::json!([{ "table": "public.lazy", "tenant": "public.waits(tenant)" }]);
     snapshots.world.configure(|c| c["snapshots"]["tables"] = lazy);
     let of_source = snapshots.run(&["create", "--tenant", &tenant, "--kind", "source"]).await;
@@ -314,6 +320,16 @@ async fn a_snapshot_that_takes_too_long_fails_and_leaves_nothing() {
         configuration["snapshots"] = serde_json::json!({ "max_duration": "1m" });
     });
     snapshots.run(&["create", "--tenant", &tenant]).await.assert_says(0, &["210 rows"]);
+}
+
+/// A table of ten rows, each of which takes so many seconds to be read.
+fn lazy(seconds: f64, tenant: &str) -> String {
+    format!(
+        "create function waits(uuid) returns uuid language plpgsql as
+           $$ begin perform pg_sleep({seconds}); return $1; end $$;
+         create table lazy (id int primary key, tenant uuid);
+         insert into lazy select n, '{tenant}' from generate_series(1, 10) n"
+    )
 }
 
 /// A query that takes some seconds for the tenant's rows.
