@@ -231,7 +231,8 @@ pub const METRICS: &[Metric] = &[
     gauge(
         SNAPSHOT_AGE_SECONDS,
         "seconds",
-        "Age of the oldest tenant's newest snapshot, of those that daemons make; 0 without one.",
+        "Age of the oldest tenant's newest snapshot, of those that daemons make; with two kinds, \
+         of its newest interval that has both; 0 without one.",
     )
     .of(Of::Source),
     counter(RESTORE_ROWS_TOTAL, "rows", "Rows that restores of snapshots have written.")
