@@ -4,6 +4,7 @@
 //! **What wakes it**: its own interval. **What a crash leaves behind**: leases that run out, so that
 //! another daemon goes on where this one stopped.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,10 @@ const CLAIM_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often it looks for files that are to be deleted.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// So many jobs whose files a store cannot delete are met, and then the store is left alone for a
+/// while.
+const STORE_FAILURES_MAX: u32 = 3;
 
 /// How often jobs of commands are ended whose process died.
 const ABANDONED_INTERVAL: Duration = Duration::from_secs(60);
@@ -239,13 +244,14 @@ impl Turns {
     }
 }
 
-/// Deletes the files of jobs that are kept no longer. Of a store that fails, the others follow next
-/// time.
+/// Deletes the files of jobs that are kept no longer. One that cannot be deleted keeps no other one of
+/// its store waiting; of a store that fails again and again, the others follow next time.
 async fn expire<T: Trade>(
     pool: SourcePool,
     mut stores: Vec<Store>,
     expired: Vec<(PublicId, String)>,
 ) {
+    let mut failures = HashMap::<String, u32>::new();
     for (id, store) in expired {
         let Some(at) = stores.iter().position(|found| found.name() == store) else { continue };
         if offtake_loops::failpoint("jobs.expiring").await.is_err() {
@@ -254,7 +260,11 @@ async fn expire<T: Trade>(
         if let Err(error) = T::delete_files(&stores[at], &id).await {
             let what = format!("the files of {id} are to be deleted");
             tracing::warn!(event = "store_failed", store, "{what}: {error}");
-            stores.swap_remove(at);
+            let failures = failures.entry(store).or_default();
+            *failures += 1;
+            if *failures == STORE_FAILURES_MAX {
+                stores.swap_remove(at);
+            }
         } else if job::expire(&pool, T::KIND, &id).await.is_err() {
             // The loop reports a source that does not answer, and this job is expired again.
             return;

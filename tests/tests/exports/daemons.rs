@@ -409,13 +409,16 @@ async fn files_are_deleted_when_they_are_kept_no_longer_and_the_queue_has_an_end
                  where state = 'completed'";
     world.source.execute(over).await;
     let broken = many_in_a_broken_store(&mut world).await;
-    let points = [("jobs.expiring", "2*off->pause"), ("export.before_put", "pause")];
+    // Of the broken store a hundred are tried, and then one of the other.
+    let points = [("jobs.expiring", "101*off->pause"), ("export.before_put", "pause")];
     let mut daemon = world.spawn_daemon_with_failpoints(&points);
     daemon.allow("store_failed");
     daemon.wait_ready().await;
     wait_state(&world, &id, "expired").await;
     assert!(!world.folder().join("files").join(&id).exists());
     assert_eq!(status(&world, &broken).await["state"], "completed");
+    let others = "select count(*) from offtake.job where store = 'broken' and state = 'expired'";
+    assert_eq!(world.source.query_text(others).await, "99");
 
     // The files of the other one are there, and are not fetched any more: they may go at any moment.
     daemon.wait_at_failpoint("jobs.expiring", 1).await;
