@@ -41,25 +41,35 @@ impl Snapshots {
     }
 
     /// Where there is one place left for two tenants that are due, two daemons record one snapshot.
-    /// The second daemon goes as far as it can before the first one's snapshot is recorded.
+    /// The second daemon goes as far as it can before the first one's snapshot is recorded. What is
+    /// recorded keeps its place.
     async fn record_beside_each_other(&self) {
         let source = &self.world.source;
+        let other = self.world.daemon().await;
+        // It has looked for new tenants, which waits for a daemon that records.
+        complete_round(&other).await;
         let holds = "create function waits() returns trigger language plpgsql as
-              $$ begin perform pg_advisory_xact_lock_shared(7); return new; end $$;
+              $$ begin
+                perform pg_advisory_xact_lock_shared(7);
+                new.leased_until = now() + interval '1 h';
+                return new;
+              end $$;
             create trigger waits before insert on offtake.job
               for each row execute function waits();
             update offtake.job
                set state = 'processing', not_before = now(), leased_until = now() + interval '1 h'
              where state = 'paused' and public_id <> 'snap_100'";
         source.execute(holds).await;
-        let (holder, other) = (source.connect().await, self.world.daemon().await);
+        let holder = source.connect().await;
         holder.batch_execute("begin; select pg_advisory_xact_lock(7)").await.unwrap();
         self.make_due(2).await;
-        let waiting = "select count(*) from pg_stat_activity where datname = current_database()
-                        and wait_event = 'advisory' and application_name like 'offtake%'";
-        source.wait_text(waiting, "2").await;
+        let both = "select count(*) >= 2 from pg_stat_activity where datname = current_database()
+                     and wait_event_type = 'Lock' and application_name like 'offtake%'";
+        source.wait_text(both, "t").await;
         holder.batch_execute("rollback").await.unwrap();
-        source.wait_text(waiting, "0").await;
+        for _ in 0..2 {
+            complete_round(&other).await;
+        }
         assert_eq!(source.query_text(WAITING).await, "2|1");
         other.stop().await;
     }
@@ -68,6 +78,16 @@ impl Snapshots {
         daemon.stop().await;
         self.world.daemon().await
     }
+}
+
+/// The daemon's loop completes a round.
+pub(super) async fn complete_round(daemon: &Daemon) {
+    let ticks = "offtake_loop_last_tick_timestamp_seconds{loop=\"snapshots\"}";
+    let before = daemon.metric(ticks).await;
+    until("the loop has completed a round", PATIENCE, async || {
+        if daemon.metric(ticks).await > before { Ok(()) } else { Err(String::new()) }
+    })
+    .await;
 }
 
 /// One of each tenant in each interval; what is not kept is deleted, and never the newest. An empty
@@ -248,13 +268,8 @@ async fn what_stands_in_the_way_is_told_and_nothing_is_deleted_for_it() {
     for event in ["snapshot_paused", "store_failed"] {
         daemon.allow(event);
     }
-    let ticks = "offtake_loop_last_tick_timestamp_seconds{loop=\"snapshots\"}";
     for _ in 0..3 {
-        let before = daemon.metric(ticks).await;
-        until("the loop has completed a round", PATIENCE, async || {
-            if daemon.metric(ticks).await > before { Ok(()) } else { Err(String::new()) }
-        })
-        .await;
+        complete_round(&daemon).await;
     }
     assert_eq!(snapshots.world.source.query_text(STATES).await, "completed 1");
     snapshots.world.succeed(&["fuse", "on", "snapshots"]).await;

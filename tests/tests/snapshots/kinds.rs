@@ -1,9 +1,10 @@
 //! Daemons that make snapshots of both kinds in each interval.
 
-use offtake_tests::{Daemon, PATIENCE, World, until};
+use offtake_tests::{Daemon, World};
 use serde_json::{Value, json};
 
 use super::Snapshots;
+use super::daemons::complete_round;
 use super::source_beside::{INVOICE_TABLES, INVOICES, PLANS};
 
 /// The tenant's snapshots: how many of each kind stand in each state, or are old.
@@ -144,13 +145,8 @@ async fn daemons_make_a_snapshot_of_each_kind_in_each_interval() {
     snapshots.world.source.execute(&asked_for).await;
     let waits = "rows completed 1, rows failed 1, rows old 3, rows paused 1";
     snapshots.interval(&format!("{waits}, {of_source}")).await;
-    let ticks = "offtake_loop_last_tick_timestamp_seconds{loop=\"snapshots\"}";
     for _ in 0..3 {
-        let before = daemon.metric(ticks).await;
-        until("the loop has completed a round", PATIENCE, async || {
-            if daemon.metric(ticks).await > before { Ok(()) } else { Err(String::new()) }
-        })
-        .await;
+        complete_round(&daemon).await;
     }
     let again = "update offtake.job set not_before = now() where state = 'paused'";
     snapshots.world.source.execute(again).await;
