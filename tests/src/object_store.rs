@@ -85,22 +85,31 @@ impl ObjectStore {
         let program = program()?;
         let root = folder.join("s3");
         std::fs::create_dir_all(root.join(BUCKET)).expect("a folder for the bucket");
-        let port = free_port();
-        let mut command = Command::new(program);
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
-        command.args(["--access-key", ACCESS_KEY_ID, "--secret-key", SECRET]).arg(&root);
-        Some(Self::behind_door(command, port, root).await)
+        loop {
+            let port = free_port();
+            let mut command = Command::new(&program);
+            command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+            command.args(["--access-key", ACCESS_KEY_ID, "--secret-key", SECRET]).arg(&root);
+            if let Some(store) = Self::behind_door(command, port, root.clone()).await {
+                return Some(store);
+            }
+        }
     }
 
     /// `moto`, which lists uploads too, and takes any key. None: it is not installed.
     pub async fn start_moto(folder: &Path) -> Option<Self> {
-        let mut command = match std::env::var_os("OFFTAKE_MOTO_SERVER") {
-            Some(program) => Command::new(program),
-            None => on_path("moto_server")?,
+        let program = match std::env::var_os("OFFTAKE_MOTO_SERVER") {
+            Some(program) => program,
+            None => on_path("moto_server")?.get_program().to_owned(),
         };
-        let port = free_port();
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-        let store = Self::behind_door(command, port, folder.join("none")).await;
+        let (store, port) = loop {
+            let port = free_port();
+            let mut command = Command::new(&program);
+            command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+            if let Some(store) = Self::behind_door(command, port, folder.join("none")).await {
+                break (store, port);
+            }
+        };
         let made = format!("PUT /{BUCKET} HTTP/1.1\r\nhost: 127.0.0.1\r\n");
         let head = format!(
             "{made}authorization: AWS4-HMAC-SHA256 Credential=x/20261128/us-east-1/s3/aws4_request\r\ncontent-length: 0"
@@ -110,9 +119,21 @@ impl ObjectStore {
         Some(store)
     }
 
-    async fn behind_door(mut command: Command, port: u16, root: PathBuf) -> Self {
+    /// None: another program took the port before the server did, which ended for that.
+    async fn behind_door(mut command: Command, port: u16, root: PathBuf) -> Option<Self> {
         let server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let server = server.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut server = server.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let listens =
+            crate::until("the object store listens", Duration::from_secs(60), async || {
+                let ended = server.try_wait().expect("a child");
+                match ended.is_some() || listens(server.id(), port) {
+                    true => Ok(ended.is_none()),
+                    false => Err(format!("nothing of it does at port {port}")),
+                }
+            });
+        if !listens.await {
+            return None;
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let door = listener.local_addr().expect("it is bound").port();
         let state = Arc::<Mutex<State>>::default();
@@ -122,14 +143,7 @@ impl ObjectStore {
                 tokio::spawn(serve(stream, port, shared.clone()));
             }
         });
-        crate::until("the object store answers", Duration::from_secs(60), async || {
-            match TcpStream::connect(("127.0.0.1", port)).await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.to_string()),
-            }
-        })
-        .await;
-        Self { server, door, state, root }
+        Some(Self { server, door, state, root })
     }
 
     /// Where it answers.
@@ -293,4 +307,19 @@ async fn forward(port: u16, head: &str, body: &[u8]) -> Option<Vec<u8>> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok()?;
     Some(answer)
+}
+
+/// Whether that process listens at the port of 127.0.0.1.
+fn listens(process: u32, port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let at = format!("0100007F:{port:04X}");
+    // The local address, the remote one, the state (0A: it listens) …, and the inode.
+    let sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut listening = sockets.filter(|of| of.len() > 9 && of[1] == at && of[3] == "0A");
+    let Some(inode) = listening.next().map(|of| format!("socket:[{}]", of[9])) else {
+        return false;
+    };
+    let open = std::fs::read_dir(format!("/proc/{process}/fd"));
+    let mut open = open.into_iter().flatten().flatten();
+    open.any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy() == *inode))
 }

@@ -20,7 +20,7 @@ with due as (
                                     and d.not_before <= now()
                                     and not exists (select from offtake.fuse f
                                                      where not f.enabled and (f.until is null or f.until > now())
-                                                       and f.name = 'tenant:' || d.tenant_id))))
+                                                       and f.name in ('tenant:' || d.tenant_id, 'tenant:' || coalesce(d.source_tenant_id, d.tenant_id))))))
      for no key update of s skip locked
 ), placed as (
   select tenant_at_source, tenant_id, row_number() over () as place,
