@@ -50,8 +50,8 @@ pub struct ExportWish {
     pub mappings: Vec<String>,
     /// The store that the files go to; absent: `exports.store`.
     pub store: Option<String>,
-    #[serde(default)]
-    pub compression: ExportCompression,
+    /// Absent: `exports.compression`.
+    pub compression: Option<ExportCompression>,
     /// SQL only: with the state of a destination, so that live sync goes on where it is loaded.
     #[serde(default)]
     pub state: bool,
@@ -89,10 +89,9 @@ pub enum ExportFormat {
     Sql,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExportCompression {
-    #[default]
     Gzip,
     None,
 }

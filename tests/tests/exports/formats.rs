@@ -7,7 +7,7 @@ use offtake_tests::clusters::Clusters;
 use offtake_tests::samples::OTHERS;
 use offtake_tests::tools::succeed;
 use offtake_tests::{Database, World};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{create, folder, psql, unzipped};
 
@@ -156,4 +156,29 @@ async fn psql_loads_an_sql_file_into_an_empty_database() {
     let again = Command::new("psql").args(["-X", "-q", &loaded.url(), "-f"]).arg(&file).output();
     assert!(!again.unwrap().status.success());
     assert_eq!(loaded.query_text("select count(*) from items").await, "300");
+}
+
+/// A part has at most `exports.chunk_bytes`, and files are compressed as `exports.compression` says,
+/// unless the command says otherwise.
+#[tokio::test]
+async fn the_settings_say_how_files_are_cut_and_compressed() {
+    let world = World::with_tenants(["acme"])
+        .without_init()
+        .mappings(&[("items", crate::daemons::ITEMS)])
+        .setting("/exports", json!({ "chunk_bytes": "64KiB", "compression": "none" }))
+        .await;
+    let fill =
+        "insert into item select '{tenant}', n, repeat('x', 1000) from generate_series(1, 300) n";
+    world.with_items("name text", fill).await;
+    let told = create(&world, "csv", "plain", &[]).await;
+    assert_eq!(told["compression"], "none", "{told}");
+    let text = std::fs::read_to_string(folder(&world, "plain").join("items.csv")).unwrap();
+    assert_eq!(text.lines().count(), 301);
+    let manifest = std::fs::read_to_string(folder(&world, "plain").join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let parts = manifest["files"][0]["parts"].as_array().unwrap();
+    let sizes: Vec<u64> = parts.iter().map(|part| part["size"].as_u64().unwrap()).collect();
+    assert!(sizes.len() > 4 && sizes.iter().all(|size| *size < 70_000), "{sizes:?}");
+    create(&world, "csv", "zipped", &["--compression", "gzip"]).await;
+    assert_eq!(unzipped(&folder(&world, "zipped").join("items.csv.gz")), text);
 }

@@ -36,7 +36,7 @@ pub use finish::deliver;
 pub use joined::fetch_joined;
 pub use manifest::{Manifest, ManifestFile, ManifestPart};
 pub use options::{
-    Asked, CHUNK_BYTES, CHUNK_ROWS, CHUNK_ROWS_MAX, Callback, Compression, Format, Options, ending,
+    Asked, CHUNK_ROWS, CHUNK_ROWS_MAX, Callback, Compression, Format, Options, ending,
 };
 pub use record::Far;
 pub use verify::{Checked, Place, read_manifest, verify};

@@ -10,10 +10,6 @@ pub const CHUNK_ROWS: u32 = 50_000;
 /// The most rows that a part may be asked to have.
 pub const CHUNK_ROWS_MAX: u32 = 10_000_000;
 
-/// Bytes of a part before it is compressed. Six times this bounds the memory of an export: two parts
-/// are printed and stored while another one waits and one is read.
-pub const CHUNK_BYTES: usize = 32 << 20;
-
 /// An export as it was asked for. It never changes afterwards: what is read after a crash must be
 /// what was read before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use offtake_reading::{Page, PageWanted, Printed, Read, Rows};
 use super::Error;
 use super::encode::{Encoded, encoded, text_of};
 use super::open_snapshot::OpenSnapshot;
-use super::options::{CHUNK_BYTES, Compression, Format};
+use super::options::{Compression, Format};
 use super::record::Part;
 use super::work::Work;
 use crate::stores::{Existing, Key};
@@ -118,7 +118,7 @@ impl Work<'_> {
                 range,
                 printed,
                 rows_max,
-                bytes_max: CHUNK_BYTES,
+                bytes_max: self.settings.chunk_bytes,
                 until,
             };
             match open.snapshot.read(&wanted).await {

@@ -28,6 +28,9 @@ pub struct Settings {
     /// The longest snapshot of the last round of settling.
     pub settle: Duration,
     pub statement_timeout: Duration,
+    /// Bytes of a part before it is compressed. Six times this bounds the memory of an export: two
+    /// parts are printed and stored while another one waits and one is read.
+    pub chunk_bytes: usize,
     /// How long the files of an export that ended are kept; None: for ever.
     pub keep: Option<Duration>,
 }

@@ -113,9 +113,9 @@ pub struct ExportCreate {
     /// Wait until the daemon has written the files.
     #[arg(long, conflicts_with = "to")]
     pub wait: bool,
-    /// How the files are compressed.
-    #[arg(long, default_value = "gzip")]
-    pub compression: ExportCompression,
+    /// How the files are compressed; without it as `exports.compression` says, which is gzip.
+    #[arg(long)]
+    pub compression: Option<ExportCompression>,
     /// With the state of a destination: where the SQL file is loaded into an empty database, and that
     /// is listed as the tenant's destination, live sync goes on there without a copy.
     #[arg(long)]

@@ -125,6 +125,9 @@ pub const DESTINATION_NAME: &str = "main";
 /// Every database has it, and lets its owner write there.
 pub const SCHEMA_NAME: &str = "public";
 
+/// Large enough that a part's own costs are small, and six of them are far below 256 MiB.
+pub const EXPORT_CHUNK_BYTES: ByteSize = ByteSize(32 << 20);
+
 /// Long enough for millions of rows, and short enough that vacuum is not held up for long.
 pub const EXPORT_WORK: Duration = Duration::from_secs(25);
 

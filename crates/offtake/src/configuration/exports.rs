@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use offtake_jobs::StoreSpec;
-use offtake_jobs::exports::{CHUNK_ROWS, CHUNK_ROWS_MAX};
+use offtake_jobs::exports::{CHUNK_ROWS, CHUNK_ROWS_MAX, Compression};
 use offtake_webhooks::Secrets;
 
 use super::section::Section;
-use super::{DAY, MILLISECOND, SECOND, defaults};
+use super::{ByteSize, DAY, MILLISECOND, SECOND, defaults};
 use crate::arguments::shown;
 
 /// How exports work.
@@ -20,6 +20,10 @@ pub struct Exports {
     /// None: for ever.
     pub keep: Option<Duration>,
     pub chunk_rows: u32,
+    pub chunk_bytes: ByteSize,
+    /// Of exports that do not say how. Not zstd: its parts are joined by the command that fetches
+    /// them.
+    pub compression: Compression,
     pub work: Duration,
     pub pause: Duration,
     pub settle: Duration,
@@ -67,6 +71,14 @@ impl Exports {
             queue: section.count("queue", defaults::EXPORT_QUEUE, 1..=100_000),
             keep: section.duration_or_off("keep", defaults::EXPORT_KEEP, SECOND..=DAY * 3650),
             chunk_rows: section.count("chunk_rows", CHUNK_ROWS, 1..=CHUNK_ROWS_MAX),
+            chunk_bytes: section.size(
+                "chunk_bytes",
+                defaults::EXPORT_CHUNK_BYTES,
+                ByteSize(1 << 16)..=ByteSize(1 << 28),
+            ),
+            compression: section
+                .choice("compression", &[("gzip", Compression::Gzip), ("none", Compression::None)])
+                .unwrap_or(Compression::Gzip),
             work: section.duration("work", defaults::EXPORT_WORK, MILLISECOND..=longest),
             pause: section.duration("pause", defaults::EXPORT_PAUSE, Duration::ZERO..=longest),
             settle: section.duration("settle", defaults::EXPORT_SETTLE, SECOND..=longest),

@@ -162,6 +162,8 @@ impl Exports {
             ("queue", self.queue.into()),
             ("keep", self.keep.map_or_else(|| "off".to_owned(), show_duration).into()),
             ("chunk_rows", self.chunk_rows.into()),
+            ("chunk_bytes", text(self.chunk_bytes)),
+            ("compression", self.compression.as_str().into()),
             ("work", show_duration(self.work).into()),
             ("pause", show_duration(self.pause).into()),
             ("settle", show_duration(self.settle).into()),

@@ -165,7 +165,7 @@ impl Access {
             tenant,
             format,
             mappings: &wish.mappings,
-            compression: compression_of(wish)?,
+            compression: compression_of(wish)?.unwrap_or(settings.compression),
             state: wish.state,
             inserts: wish.inserts,
             schema: wish.schema,
@@ -232,8 +232,8 @@ fn required(wish: &ExportWish) -> Result<(&str, Format), JobRefused> {
     Ok((tenant, format))
 }
 
-/// The compression of the same name.
-fn compression_of(wish: &ExportWish) -> Result<Compression, JobRefused> {
+/// The compression of the same name; None: it says none.
+fn compression_of(wish: &ExportWish) -> Result<Option<Compression>, JobRefused> {
     let named = serde_json::to_value(wish.compression).unwrap_or_default();
     serde_json::from_value(named)
         .map_err(|_| JobRefused::Wrong("`compression` is another one".to_owned()))
@@ -321,7 +321,7 @@ mod tests {
         for compression in Compression::ALL.into_iter().filter(|one| *one != Compression::Zstd) {
             let named = serde_json::json!({ "compression": compression.as_str() });
             let wish: ExportWish = serde_json::from_value(named).unwrap();
-            assert_eq!(compression_of(&wish).unwrap(), compression);
+            assert_eq!(compression_of(&wish).unwrap(), Some(compression));
         }
         assert_eq!(bytes_of(&"0f".repeat(32)), Some([15; 32]));
         assert_eq!(bytes_of("0f"), None);

@@ -338,7 +338,8 @@ impl Loops {
 pub(crate) fn export_settings(configuration: &Configuration) -> exports::Settings {
     let configuration::Exports { work, pause, settle, keep, .. } = configuration.exports;
     let statement_timeout = configuration.sync.statement_timeout;
-    exports::Settings { work, pause, settle, statement_timeout, keep }
+    let chunk_bytes = usize::try_from(configuration.exports.chunk_bytes.0).unwrap_or(usize::MAX);
+    exports::Settings { work, pause, settle, statement_timeout, chunk_bytes, keep }
 }
 
 fn webhook_settings(configuration: &Configuration) -> offtake_webhooks::Settings {

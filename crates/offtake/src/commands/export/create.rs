@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use offtake_jobs::exports::{Format, Options, ending};
+use offtake_jobs::exports::{Compression, Format, Options, ending};
 use offtake_jobs::job::{self, Created, NewJob};
 use offtake_jobs::stores::Key;
 use offtake_jobs::{Kind, PublicId};
@@ -54,7 +54,7 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
         tenant: &arguments.tenant,
         format: arguments.format.into(),
         mappings: &arguments.mapping,
-        compression: arguments.compression.into(),
+        compression: compression(context, arguments),
         state: arguments.state,
         inserts: arguments.inserts,
         schema: arguments.schema,
@@ -84,7 +84,7 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
 fn goal(context: &Context, arguments: &ExportCreate) -> Result<Goal, Failure> {
     if let Some(to) = &arguments.to {
         let folder = std::path::absolute(to).map_err(|error| unusable(to, &error))?;
-        if let Some(file) = file_in(&folder, arguments) {
+        if let Some(file) = file_in(context, &folder, arguments) {
             return file;
         }
         if folder.join("manifest.json").exists() {
@@ -108,10 +108,19 @@ fn goal(context: &Context, arguments: &ExportCreate) -> Result<Goal, Failure> {
     }
 }
 
+fn compression(context: &Context, arguments: &ExportCreate) -> Compression {
+    let said = arguments.compression.map(Compression::from);
+    said.unwrap_or(context.configuration.exports.compression)
+}
+
 /// Where the path is that of a file: the folder and the name.
-fn file_in(path: &Path, arguments: &ExportCreate) -> Option<Result<Goal, Failure>> {
+fn file_in(
+    context: &Context,
+    path: &Path,
+    arguments: &ExportCreate,
+) -> Option<Result<Goal, Failure>> {
     let format: Format = arguments.format.into();
-    let ending = ending(format.as_str(), arguments.compression.into());
+    let ending = ending(format.as_str(), compression(context, arguments));
     let name = path.file_name()?.to_str().filter(|name| name.ends_with(&ending))?;
     if path.is_dir() {
         return None;
