@@ -14,5 +14,8 @@ update offtake.job j
                   and coalesce(o.source_tenant_id, o.tenant_id) = coalesce(j.source_tenant_id, j.tenant_id));
 
 drop index offtake.job_running_export;
+-- Lists look for a tenant under all its spellings, newest first, by the key.
+drop index offtake.job_tenant;
+
 create unique index job_running_export on offtake.job (coalesce(source_tenant_id, tenant_id))
   where kind = 'export' and state in ('accepted', 'processing', 'paused', 'settling');

@@ -1,6 +1,6 @@
 -- When a destination is looked at for a visit, apart from when it last succeeded. Each success changed a
 -- column of an index, so that every write of a destination's row wrote into four indexes. Daemons of the
--- version before this one may go on running: they find who is to be visited without an index.
+-- version before this one may go on running: their sweep reads all destinations to find those to visit.
 
 -- Those that are registered already are looked at soon; of a new one nothing can be old so soon.
 alter table offtake.destination add column visit_at timestamptz not null default now();

@@ -208,7 +208,7 @@ impl Turn {
         Ok(card)
     }
 
-    /// Where a table is left out, most of the rows are better than none: whoever operates it is told,
+    /// Where a table is left out, most of the rows are better than none: the log tells the operator,
     /// and the tenant goes on waiting for a whole one.
     async fn make_of_source(&self, tables: &[OwnTable]) -> Result<Card, Error> {
         let asked = |partial| source::Asked {
