@@ -4,6 +4,7 @@ mod pace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use offtake_loops::{
@@ -100,6 +101,7 @@ impl Engine {
             reads: JointReads::default(),
             slow_reads: SlowReads::default(),
             mirrors: JointMirrors::default(),
+            at_work: AtomicUsize::default(),
             staying: Semaphore::new(STAYING_MAX),
             numbered: parts.numbered,
             stopping: CancellationToken::new(),
@@ -243,6 +245,7 @@ impl Engine {
                 let (id, claimed) = self.start(claim, failing_slowly, answer, turns);
                 in_flight.insert(id, claimed);
             }
+            self.context.at_work.store(in_flight.len(), Ordering::Relaxed);
         }
         Ok(())
     }
@@ -300,6 +303,7 @@ impl Engine {
             Err(error) => error.id(),
         };
         let Some(done) = in_flight.remove(&id) else { return };
+        self.context.at_work.store(in_flight.len(), Ordering::Relaxed);
         if ended.is_err_and(|e| e.is_panic()) {
             tracing::error!(
                 event = "turn_panicked",

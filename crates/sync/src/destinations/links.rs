@@ -178,6 +178,11 @@ impl Links {
         }
     }
 
+    /// Whether a task waits for a slot.
+    pub(crate) fn are_awaited(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
     /// A link of a session that was just opened for this destination.
     pub(crate) fn link(
         &self,

@@ -1,6 +1,7 @@
 //! What the turns of one engine share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use offtake_loops::BlownFuses;
 use offtake_postgres::{Dialer, SourcePool};
@@ -33,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) reads: JointReads,
     pub(crate) slow_reads: SlowReads,
     pub(crate) mirrors: JointMirrors,
+    /// How many requests this process works on.
+    pub(crate) at_work: AtomicUsize,
     /// Bounds the turns that stay.
     pub(crate) staying: Semaphore,
     /// The last sequence id that this process knows to be numbered.

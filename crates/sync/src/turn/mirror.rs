@@ -16,6 +16,16 @@ use crate::record::{self, Mirror};
 /// A mapping whose copy begins, with the planner's estimate of its rows.
 type Beginning = (String, Option<i64>);
 
+/// What the source is told of a commit, as it was then.
+pub(super) struct Untold {
+    cursors: Cursors,
+    identities: Identities,
+    chunk_rows: Vec<(String, i64)>,
+    begun: Vec<Beginning>,
+    state: &'static str,
+    reason: Option<String>,
+}
+
 impl Turn<'_> {
     /// Counts what a commit made visible.
     pub(super) fn committed(
@@ -49,13 +59,14 @@ impl Turn<'_> {
         }
     }
 
+    /// Tells the source of a commit, or keeps that for later: with `reached` until the turn ends, and
+    /// where the next batch is read already, for while it is written.
     pub(super) async fn mirror(
         &mut self,
         batch: &Batch,
-        cursors: &Cursors,
-        identities: &Identities,
+        (cursors, identities): (&Cursors, &Identities),
         outcomes: &[Option<Applied>],
-        reached: Option<i64>,
+        (reached, next_is_read): (Option<i64>, bool),
     ) -> Result<(), Error> {
         if self.quarantined {
             for (part, applied) in batch.parts.iter().zip(outcomes) {
@@ -87,7 +98,31 @@ impl Turn<'_> {
             .filter(|part| part.whole_table)
             .map(|part| (part.mapping.name().to_owned(), None))
             .collect();
-        self.mirror_cursors(cursors, identities, (&chunk_rows, beginning), None).await.map(drop)
+        self.untold = self.untold_of(cursors, identities, (chunk_rows, beginning));
+        if !next_is_read {
+            self.tell_untold().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the source what was kept for later.
+    pub(super) async fn tell_untold(&mut self) -> Result<(), Error> {
+        match self.untold.take() {
+            Some(untold) => self.tell(&untold, None).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn tell(&self, untold: &Untold, reached: Option<i64>) -> Result<bool, Error> {
+        let mirror = Mirror {
+            cursors: &untold.cursors,
+            identities: &untold.identities,
+            chunk_rows: &untold.chunk_rows,
+            begun: &untold.begun,
+            state: untold.state,
+            reason: untold.reason.as_deref(),
+        };
+        record::mirror(&self.context.pool, self.claim, &mirror, reached).await
     }
 
     /// Does what the last batch left for the end of the turn.
@@ -100,8 +135,7 @@ impl Turn<'_> {
             let more_wanted = self.mirror_with_others(&cursors, &identities, reached).await?;
             Ended::Completed { more_wanted }
         } else {
-            let none = (&[][..], Vec::new());
-            self.mirror_cursors(&cursors, &identities, none, None).await?;
+            self.mirror_cursors(&cursors, &identities, None).await?;
             ended
         };
         traces::stage("mirror", began.elapsed(), Vec::new);
@@ -113,31 +147,39 @@ impl Turn<'_> {
         &mut self,
         cursors: &Cursors,
         identities: &Identities,
-        (chunk_rows, beginning): (&[(String, i64)], Vec<Beginning>),
         reached: Option<i64>,
     ) -> Result<bool, Error> {
+        match self.untold_of(cursors, identities, (Vec::new(), Vec::new())) {
+            Some(untold) => self.tell(&untold, reached).await,
+            None => Ok(true),
+        }
+    }
+
+    /// What is to be told of the destination now. None: nothing, because no mapping is left.
+    fn untold_of(
+        &mut self,
+        cursors: &Cursors,
+        identities: &Identities,
+        (chunk_rows, beginning): (Vec<(String, i64)>, Vec<Beginning>),
+    ) -> Option<Untold> {
         if self.mappings.is_empty() {
-            return Ok(true);
+            return None;
         }
         let ours: Cursors = self
             .mappings
             .iter()
             .filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone())))
             .collect();
-        let begun: Vec<_> = std::mem::take(&mut self.begun).into_iter().chain(beginning).collect();
-        let (state, reason) = match &self.reason {
-            Some(reason) => ("blocked", Some(reason.as_str())),
-            None if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
-            None => match &self.strain {
-                Some(strain) => ("degraded", Some(strain.as_str())),
-                None => ("in_sync", None),
-            },
+        let begun = std::mem::take(&mut self.begun).into_iter().chain(beginning).collect();
+        let (state, reason) = match (&self.reason, &self.strain) {
+            (Some(reason), _) => ("blocked", Some(reason.clone())),
+            (None, _) if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
+            (None, Some(strain)) => ("degraded", Some(strain.clone())),
+            (None, None) => ("in_sync", None),
         };
-        let mirror =
-            Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };
-        let more_wanted = record::mirror(&self.context.pool, self.claim, &mirror, reached).await?;
         self.mirrored = true;
-        Ok(more_wanted)
+        let identities = identities.clone();
+        Some(Untold { cursors: ours, identities, chunk_rows, begun, state, reason })
     }
 
     /// One mapping failed by itself: the turn goes on without it.

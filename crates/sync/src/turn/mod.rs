@@ -23,6 +23,7 @@ mod take_up;
 mod with_others;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use offtake_loops::{failpoint, failpoint_is_set, metrics as names, traces};
@@ -36,6 +37,7 @@ use crate::destinations::{Aside, Link, Registered, Session, TenantWrite, Written
 pub(crate) use context::Context;
 pub(crate) use group_queue::{Answer, Groups};
 use limits::within_deadline;
+use mirror::Untold;
 pub(crate) use order::parents_first;
 pub(crate) use per_place::PerPlace;
 use place_gate::First;
@@ -50,6 +52,11 @@ pub(crate) use with_others::{JointMirrors, JointReads, SlowReads};
 /// notice. A turn without a batch would be paid for in vain: where taking a destination up takes
 /// longer than this, the next turn would begin with it again, and nothing would ever arrive.
 const TURN_MAX: Duration = Duration::from_millis(500);
+
+/// The same where no other destination waits for what this turn holds. A turn costs a read that
+/// nothing else is done beside, and a claim: together a tenth of half a second. What an operator
+/// asks for, a copy anew say, waits for the next turn.
+const TURN_ALONE_MAX: Duration = Duration::from_secs(3);
 
 /// How often a turn starts over because another worker moved the cursors. Then it ends, and the
 /// other worker goes on alone.
@@ -105,6 +112,8 @@ pub(crate) struct Turn<'a> {
     mirrored: bool,
     /// What is mirrored when the session has been given back; see [`Completing`].
     completing: Option<Completing>,
+    /// What the source is told while the next batch is written.
+    untold: Option<Untold>,
     /// The last step has written a batch.
     wrote: bool,
     /// This worker is the first of this process in a place that tenants share.
@@ -151,7 +160,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     if let (Ended::Reached(_), true, Some(cursors)) = (&ended, untold, &link.cursors) {
         // Nothing was written this time. But a daemon may have died between the destination's last
         // commit and its mirror, so the cursors are mirrored now. Or the state is another one.
-        turn.mirror_cursors(cursors, &link.identities, (&[], Vec::new()), None).await?;
+        turn.mirror_cursors(cursors, &link.identities, None).await?;
     }
     if claim.audits_untold {
         turn.tell_audits(&mut link).await?;
@@ -188,6 +197,7 @@ impl<'a> Turn<'a> {
             quarantined: claim.quarantined,
             mirrored: false,
             completing: None,
+            untold: None,
             wrote: false,
             first: None,
         }
@@ -225,6 +235,12 @@ impl Turn<'_> {
     }
 
     async fn work(&mut self, link: &mut Link) -> Result<Ended, Error> {
+        let ended = self.batches(link).await;
+        let told = self.tell_untold().await;
+        ended.and_then(|ended| told.map(|()| ended))
+    }
+
+    async fn batches(&mut self, link: &mut Link) -> Result<Ended, Error> {
         self.began = Instant::now();
         let (mut stale, mut batches) = (0, 0);
         let mut ahead = None;
@@ -251,6 +267,7 @@ impl Turn<'_> {
                 None => {
                     // The destination may turn out to be older than the last batch.
                     self.completing = None;
+                    self.tell_untold().await?;
                     match Box::pin(self.take_up(link)).await {
                         Ok(false) => return Ok(Ended::Again(self.context.settings.retry_initial)),
                         taken_up => taken_up.map(|_| None),
@@ -283,7 +300,19 @@ impl Turn<'_> {
     }
 
     fn time_is_over(&self) -> bool {
-        self.began.elapsed() > TURN_MAX
+        let max = if self.may_go_on() { TURN_ALONE_MAX } else { TURN_MAX };
+        self.began.elapsed() > max
+    }
+
+    /// Whether nothing waits for this turn's end: no destination for its connection or for its place
+    /// among the requests at work, no tenant of its place, and none of its own mappings for a retry.
+    fn may_go_on(&self) -> bool {
+        let context = self.context;
+        let crowded = context.at_work.load(Ordering::Relaxed) >= context.settings.claim_limit;
+        !crowded
+            && !context.links.are_awaited()
+            && !self.registered.spec.shared
+            && self.retry.is_none()
     }
 
     /// Everything that the turn could apply is applied, up to `head`.
@@ -311,7 +340,10 @@ impl Turn<'_> {
                 fetch_began = ahead.began;
                 ahead.batch
             }
-            _ => self.read_with_others(&cursors).await?,
+            _ => {
+                self.tell_untold().await?;
+                self.read_with_others(&cursors).await?
+            }
         };
         failpoint("sync.after_read").await.map_err(Error::Source)?;
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch")
@@ -338,9 +370,18 @@ impl Turn<'_> {
         let mut slow = false;
         if batch.has_rows() || behind {
             let apply_began = Instant::now();
-            let (written, read) = tokio::join!(
+            let untold = self.untold.take();
+            let tell = async {
+                let began = Instant::now();
+                let Some(untold) = &untold else { return Ok::<(), Error>(()) };
+                self.tell(untold, None).await?;
+                traces::stage("mirror", began.elapsed(), Vec::new);
+                Ok(())
+            };
+            let (written, read, told) = tokio::join!(
                 self.write(link, &batch, &cursors, &next),
-                self.read_ahead(&batch, &next)
+                self.read_ahead(&batch, &next),
+                tell
             );
             if written.is_err() {
                 // The commit may or may not have happened. The destination's own cursors tell, when
@@ -353,7 +394,10 @@ impl Turn<'_> {
             // stand at the same place, over newer rows.
             let good = read.filter(|_| written.faults.is_empty());
             *ahead = good.map(|read| Ahead { cursors: written.cursors.clone(), ..read });
-            next = self.written(link, &batch, written, (fetch_began, apply_began)).await?;
+            next = self
+                .written(link, &batch, written, (fetch_began, apply_began, ahead.is_some()))
+                .await?;
+            told?;
         }
         for part in batch.parts.iter().filter(|part| part.locked_out) {
             // The other mappings go on without it. It is tried again after this turn.
@@ -392,7 +436,7 @@ impl Turn<'_> {
         link: &mut Link,
         batch: &Batch,
         written: Written,
-        (fetch_began, apply_began): (Instant, Instant),
+        (fetch_began, apply_began, next_is_read): (Instant, Instant, bool),
     ) -> Result<Cursors, Error> {
         let Written { outcomes, faults, cursors, .. } = written;
         self.quarantined |= outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
@@ -406,8 +450,9 @@ impl Turn<'_> {
         link.confirmed = true;
         let reached = self.reached_with(batch, &cursors);
         let mirror_began = Instant::now();
-        self.mirror(batch, &cursors, &link.identities, &outcomes, reached).await?;
-        if self.completing.is_none() {
+        let stands = (&cursors, &link.identities);
+        self.mirror(batch, stands, &outcomes, (reached, next_is_read)).await?;
+        if self.completing.is_none() && self.untold.is_none() {
             traces::stage("mirror", mirror_began.elapsed(), Vec::new);
         }
         if batch.parts.iter().any(|part| part.chunk.is_some()) {

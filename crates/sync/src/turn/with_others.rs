@@ -142,10 +142,9 @@ impl Turn<'_> {
         identities: &Identities,
         reached: i64,
     ) -> Result<bool, Error> {
-        let none = (&[][..], Vec::new());
         let plain = self.retry.is_none() && self.strain.is_none();
         let Some(common) = self.in_common(cursors).filter(|_| plain) else {
-            return self.mirror_cursors(cursors, identities, none, Some(reached)).await;
+            return self.mirror_cursors(cursors, identities, Some(reached)).await;
         };
         let context = self.context;
         let stands_at = self.mappings.iter().map(|m| cursors[m.name()].sequence_id).min();
@@ -163,12 +162,12 @@ impl Turn<'_> {
                 return Ok(!completed);
             }
             Role::Alone => {
-                return self.mirror_cursors(cursors, identities, none, Some(reached)).await;
+                return self.mirror_cursors(cursors, identities, Some(reached)).await;
             }
             Role::Leads(under_way, others) => (under_way, others),
         };
         if others.is_empty() {
-            let mirror = self.mirror_cursors(cursors, identities, none, Some(reached));
+            let mirror = self.mirror_cursors(cursors, identities, Some(reached));
             return under_way.during(mirror).await;
         }
         let own = own();
@@ -179,7 +178,7 @@ impl Turn<'_> {
         drop(under_way);
         let Ok(completed) = told else {
             others.into_iter().for_each(|other| other.tell(None));
-            return self.mirror_cursors(cursors, identities, none, Some(reached)).await;
+            return self.mirror_cursors(cursors, identities, Some(reached)).await;
         };
         let turns = done.len();
         tracing::debug!(event = "mirrored_together", turns, "{turns} turns mirrored together");
