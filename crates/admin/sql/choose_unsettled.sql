@@ -12,7 +12,8 @@ with tenants as materialized (
   select tenant_id
     from (select tenant_id
             from (select tenant_id from offtake.change_log
-                   where sequence_id > (select sequence_id from offtake.poller_position) order by sequence_id limit 100001) l
+                   where sequence_id > (select sequence_id from offtake.poller_position)
+                     and sequence_id < (select sequence_id + 1000000000000 from offtake.poller_position) order by sequence_id limit 100001) l
            union all
           select tenant_id from (select tenant_id from offtake.captured_change limit 100001) c) t
    group by tenant_id

@@ -9,7 +9,8 @@ with unpolled as materialized (
   select distinct case when l.more then null else l.tenant_id end as tenant_id
     from (select tenant_id, count(*) over () > 10000 as more
             from (select tenant_id from offtake.change_log
-                   where sequence_id > (select sequence_id from offtake.poller_position) order by sequence_id limit 10001) l) l
+                   where sequence_id > (select sequence_id from offtake.poller_position)
+                     and sequence_id < (select sequence_id + 1000000000000 from offtake.poller_position) order by sequence_id limit 10001) l) l
 ), unnumbered as materialized (
   select tenant_id, count(*) as captures from (select tenant_id from offtake.captured_change limit 100001) c group by tenant_id
 ), tenants as materialized (

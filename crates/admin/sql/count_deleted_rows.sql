@@ -6,7 +6,7 @@ select t.name as source_table, l.rows
          union
         select jsonb_object_keys(newest) from offtake.poller_position) t
  cross join lateral (
-       select count(*) as rows
-         from (select from offtake.change_log where deleted and source_table = t.name limit 100001) l) l
+       select least(coalesce(sum(coalesce(key_count, 1)), 0), 100001)::bigint as rows
+         from (select key_count from offtake.change_log where deleted and source_table = t.name limit 100001) l) l
  where l.rows > 0
  order by t.name

@@ -13,16 +13,16 @@ with webhook as materialized (
     from pg_inherits i join pg_class c on c.oid = i.inhrelid
    where i.inhparent = 'offtake.change_log'::regclass
 ), since as (
-  select min(first.sequence_id) as sequence_id
+  select min(first.sequence_id) as after
     from webhook w
    cross join lateral (
-         (select sequence_id from offtake.change_log
+         (select sequence_id - coalesce(key_count, 1) as sequence_id from offtake.change_log
            where tenant_id = w.tenant_id and source_table = w.source_table and captured_at >= $4::timestamptz order by sequence_id limit 1)
           union all
-         (select sequence_id from offtake.change_log
+         (select sequence_id - coalesce(key_count, 1) from offtake.change_log
            where tenant_id is null and source_table = w.source_table and captured_at >= $4::timestamptz order by sequence_id limit 1)) first
 ), begins as materialized (
-  select coalesce($3::bigint, (select sequence_id - 1 from since), (select sequence_id from offtake.log_head)) as after
+  select coalesce($3::bigint, (select after from since), (select sequence_id from offtake.log_head)) as after
 ), until as (
   select max(last.sequence_id) as sequence_id
     from webhook w
@@ -38,8 +38,8 @@ with webhook as materialized (
 ), ends as materialized (
   select case when $5::timestamptz is not null then coalesce((select sequence_id from until), (select after from begins)) end as up_to
 )
-select b.after, e.up_to, lowest.lowest, counted.keys, counted.changes
-  from begins b cross join ends e cross join lowest
+select e.after, e.up_to, lowest.lowest, counted.keys, counted.changes
+  from (select begins.after, ends.up_to, coalesce(ends.up_to, 9223372036854774807) as last from begins cross join ends) e cross join lowest
  cross join lateral (
        select count(*) as changes, count(distinct (source_table, row_key)) as keys
          from (select l.source_table, l.row_key
@@ -47,10 +47,22 @@ select b.after, e.up_to, lowest.lowest, counted.keys, counted.changes
                 cross join lateral (
                       (select source_table, row_key from offtake.change_log
                         where tenant_id = w.tenant_id and source_table = w.source_table
-                          and sequence_id > b.after and sequence_id <= coalesce(e.up_to, 9223372036854775807))
+                          and sequence_id > e.after and sequence_id <= e.last and key_count is null)
                        union all
                       (select source_table, row_key from offtake.change_log
                         where tenant_id is null and source_table = w.source_table
-                          and sequence_id > b.after and sequence_id <= coalesce(e.up_to, 9223372036854775807))) l
+                          and sequence_id > e.after and sequence_id <= e.last and key_count is null)
+                       union all
+                      (select l.source_table, k.row_key
+                         from offtake.change_log l cross join lateral offtake.keys_of(l.sequence_id, l.key_count, l.keys, l.key_column) k
+                        where l.tenant_id = w.tenant_id and l.source_table = w.source_table
+                          and l.sequence_id > e.after and l.sequence_id <= e.last + 1000 and l.key_count is not null
+                          and k.sequence_id > e.after and k.sequence_id <= e.last)
+                       union all
+                      (select l.source_table, k.row_key
+                         from offtake.change_log l cross join lateral offtake.keys_of(l.sequence_id, l.key_count, l.keys, l.key_column) k
+                        where l.tenant_id is null and l.source_table = w.source_table
+                          and l.sequence_id > e.after and l.sequence_id <= e.last + 1000 and l.key_count is not null
+                          and k.sequence_id > e.after and k.sequence_id <= e.last)) l
                 limit 100001) l
        ) counted

@@ -5,8 +5,8 @@
 with after as (
   select coalesce($1, (select sequence_id from offtake.log_head)) as sequence_id
 )
-select count(*) as rows,
+select coalesce(sum(coalesce(key_count, 1)), 0)::bigint as rows,
        coalesce(max(sequence_id), (select sequence_id from after)) as up_to,
        case when count(*) = 100000 then greatest(extract(epoch from clock_timestamp() - min(sequenced_at)), 0.001)::float8 end as seconds
-  from (select sequence_id, sequenced_at from offtake.change_log
+  from (select sequence_id, sequenced_at, key_count from offtake.change_log
          where sequence_id > (select sequence_id from after) order by sequence_id desc limit 100000) newest

@@ -5,19 +5,24 @@
 -- Looks at the newest 100 001 changes of the tenant and the newest 100 001 of every tenant's, in
 -- this table, through change_log_tenant backwards; no locks.
 with own as materialized (
-  select sequence_id, row_key, deleted, captured_at, sequenced_at, false as of_every_tenant from offtake.change_log
+  select sequence_id, row_key, deleted, captured_at, sequenced_at, keys, key_count, key_column, false as of_every_tenant from offtake.change_log
    where tenant_id = $1 and source_table = $2 order by sequence_id desc limit 100001
 ), everyones as materialized (
-  select sequence_id, row_key, deleted, captured_at, sequenced_at, true as of_every_tenant from offtake.change_log
+  select sequence_id, row_key, deleted, captured_at, sequenced_at, keys, key_count, key_column, true as of_every_tenant from offtake.change_log
    where tenant_id is null and source_table = $2 order by sequence_id desc limit 100001
 ), looked_at as (
   select * from own union all select * from everyones
 ), seen as (
-  select count(*) as changes, min(sequenced_at) as since from looked_at
+  select least(coalesce(sum(coalesce(key_count, 1)), 0), 100001)::bigint as changes, min(sequenced_at) as since from looked_at
 ), newest as (
   select distinct on (row_key is null)
          sequence_id, row_key is null as whole_table, of_every_tenant, deleted, captured_at, sequenced_at
-    from looked_at where row_key = $3 or row_key is null
+    from (select sequence_id, row_key, deleted, captured_at, sequenced_at, of_every_tenant from looked_at
+           where key_count is null and (row_key = $3 or row_key is null)
+          union all
+          select k.sequence_id, k.row_key, l.deleted, l.captured_at, l.sequenced_at, l.of_every_tenant
+            from looked_at l cross join lateral offtake.keys_of(l.sequence_id, l.key_count, l.keys, l.key_column) k
+           where l.key_count is not null and k.row_key = $3) of_key
    order by row_key is null, sequence_id desc
 )
 select s.changes, s.since, n.* from seen s left join newest n on true

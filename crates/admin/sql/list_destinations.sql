@@ -43,11 +43,11 @@ with chosen as materialized (
          offset 0) head
    where head.latest is not null
 ), everyones_log as materialized (
-  select e.source_table, l.sequence_id, l.captured_at
+  select e.source_table, l.sequence_id, l.captured_at, l.key_count
     from everyones e
    cross join lateral (
          -- The first condition is the same for all rows, so where it is false the log is not read.
-         select sequence_id, captured_at from offtake.change_log
+         select sequence_id, captured_at, key_count from offtake.change_log
           where e.latest > e.lowest and tenant_id is null and source_table = e.source_table and sequence_id > e.lowest
           order by sequence_id desc limit 100001) l
 ), everyones_behind as materialized (
@@ -59,10 +59,10 @@ with chosen as materialized (
                                       order by l.sequence_id limit 1))
               else oldest_at end as oldest_at
     from (select source_table, sequence_id, is_cursor,
-                 count(*) filter (where not is_cursor) over above as rows, min(captured_at) over above as oldest_at
-            from (select source_table, sequence_id, captured_at, false as is_cursor from everyones_log
+                 least(coalesce(sum(coalesce(key_count, 1)) filter (where not is_cursor) over above, 0), 100001) as rows, min(captured_at) over above as oldest_at
+            from (select source_table, sequence_id, captured_at, key_count, false as is_cursor from everyones_log
                    union all
-                  select c.source_table, c.cursor, null, true from cursors c join everyones e using (source_table) where e.latest > c.cursor) both_kinds
+                  select c.source_table, c.cursor, null, null, true from cursors c join everyones e using (source_table) where e.latest > c.cursor) both_kinds
           window above as (partition by source_table order by sequence_id desc, is_cursor desc rows between unbounded preceding and current row)
          ) m
    where is_cursor
@@ -81,8 +81,8 @@ with chosen as materialized (
                   where l.tenant_id = w.tenant_id and l.source_table = t.name order by l.sequence_id desc limit 1) as latest
          offset 0) head
    cross join lateral (
-         select count(*) as rows, min(l.captured_at) as oldest_at
-           from (select captured_at from offtake.change_log
+         select least(coalesce(sum(least(coalesce(l.key_count, 1), l.sequence_id - w.cursor)), 0), 100001)::bigint as rows, min(l.captured_at) as oldest_at
+           from (select sequence_id, captured_at, key_count from offtake.change_log
                   where head.latest > w.cursor and tenant_id = w.tenant_id and source_table = t.name and sequence_id > w.cursor
                   order by sequence_id limit 100001) l
          ) behind

@@ -28,7 +28,8 @@ with listed as materialized (
 ), beyond as (
   select count(*) > 100000 or coalesce(bool_or(tenant_id is null), false) as every
     from (select tenant_id from offtake.change_log
-           where sequence_id > (select sequence_id from offtake.poller_position) order by sequence_id limit 100001) l
+           where sequence_id > (select sequence_id from offtake.poller_position)
+                     and sequence_id < (select sequence_id + 1000000000000 from offtake.poller_position) order by sequence_id limit 100001) l
 ), pending as (
   select coalesce(sum(coalesce(key_count, 1)) filter (where tenant_id is null), 0)::bigint as rows, count(*) > 100000 as more
     from (select tenant_id, key_count from offtake.captured_change limit 100001) c

@@ -43,8 +43,8 @@ with blown as materialized (
                   where l.tenant_id = w.at_source and l.source_table = w.source_table order by l.sequence_id desc limit 1) as latest
          offset 0) own
    cross join lateral (
-         select count(*) as rows, min(l.captured_at) as oldest_at
-           from (select captured_at from offtake.change_log
+         select least(coalesce(sum(least(coalesce(l.key_count, 1), l.sequence_id - w.sequence_id)), 0), 100001)::bigint as rows, min(l.captured_at) as oldest_at
+           from (select sequence_id, captured_at, key_count from offtake.change_log
                   where own.latest > w.sequence_id and tenant_id = w.at_source and source_table = w.source_table and sequence_id > w.sequence_id
                   order by sequence_id limit 100001) l
          ) beyond

@@ -11,12 +11,14 @@ select (select epoch_id::text from offtake.epoch order by started_at desc limit 
        (select (extract(epoch from clock_timestamp()) - extract(epoch from captured_at))::float8
           from offtake.captured_change order by capture_id limit 1) as oldest_pending_seconds,
        (select case when is_called then last_value else 0 end from offtake.global_sequence) as last_sequence_id,
-       (select count(*)
-          from (select from offtake.change_log
-                 where sequence_id > (select sequence_id from offtake.poller_position) order by sequence_id limit 100001) l) as unpolled_changes,
+       (select least(coalesce(sum(coalesce(key_count, 1)), 0), 100001)::bigint
+          from (select key_count from offtake.change_log
+                 where sequence_id > (select sequence_id from offtake.poller_position)
+                     and sequence_id < (select sequence_id + 1000000000000 from offtake.poller_position) order by sequence_id limit 100001) l) as unpolled_changes,
        (select (extract(epoch from clock_timestamp()) - extract(epoch from sequenced_at))::float8
           from offtake.change_log
-         where sequence_id > (select sequence_id from offtake.poller_position) order by sequence_id limit 1) as oldest_unpolled_seconds,
+         where sequence_id > (select sequence_id from offtake.poller_position)
+                     and sequence_id < (select sequence_id + 1000000000000 from offtake.poller_position) order by sequence_id limit 1) as oldest_unpolled_seconds,
        r.owed, r.owed_webhooks, r.due, r.failing, r.in_flight, r.expired_leases, r.oldest_owed_seconds,
        (select least(coalesce(sum(q.rows), 0), 100001)::bigint
           from (select destination_id, mapping, count(*) as rows from offtake.quarantined_row group by destination_id, mapping) q

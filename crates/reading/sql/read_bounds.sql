@@ -3,7 +3,8 @@
 -- most so many changes of each mapping, $5 bigint sequence ids per partition of the log, $6 bigint
 -- see keys. Per mapping, in the order given: the last sequence id of its page (null: nothing), how
 -- many changes the page has, the last change in it that stands for the whole table, and how old its
--- oldest change is; keys: the row keys of a page of at most $6 changes, a JSON array. lost: the partition of the log that the position is in was dropped, and with it
+-- oldest change is; keys: the row keys of a page of at most $6 changes, a JSON array. lists: the page has lists of keys, of
+-- which each key counts; it may end within one. lost: the partition of the log that the position is in was dropped, and with it
 -- changes that were not read. to_regclass asks the catalog of now, not of the snapshot; the lock
 -- that this statement takes on the log keeps the answer true until the batch ends. unflushed: where
 -- the source's log ends, if not all of it is on disk. A commit under synchronous_commit = off is
@@ -14,21 +15,25 @@
 select (select sequence_id from offtake.log_head) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,
-       to_regclass('offtake.change_log_' || wanted.after / $5::bigint) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table, page.keys,
+       to_regclass('offtake.change_log_' || wanted.after / $5::bigint) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table, page.keys, page.lists,
        (extract(epoch from clock_timestamp()) - extract(epoch from page.oldest))::float8 as oldest_seconds
   from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, after, at)
  cross join lateral (
-   select max(sequence_id) as up_to, count(*) as changes, min(captured_at) as oldest,
-          max(sequence_id) filter (where row_key is null) as whole_table,
-          case when count(*) <= $6 then (jsonb_agg(row_key) filter (where row_key is not null))::text end as keys
-     from (select sequence_id, row_key, captured_at from (
-             (select sequence_id, row_key, captured_at from offtake.change_log
+   select max(sequence_id - greatest(up_to_here - $4, 0)) as up_to, least(coalesce(max(up_to_here), 0), $4) as changes,
+          min(captured_at) as oldest, max(sequence_id) filter (where row_key is null and key_count is null) as whole_table,
+          coalesce(bool_or(key_count is not null), false) as lists,
+          case when count(*) <= $6 and not bool_or(key_count is not null)
+               then (jsonb_agg(row_key) filter (where row_key is not null))::text end as keys
+     from (select sequence_id, row_key, captured_at, key_count, numbers, sum(numbers) over (order by sequence_id rows unbounded preceding) as up_to_here from (
+           select *, case when key_count is null then 1 else least(key_count, sequence_id - wanted.after)::integer end as numbers from (
+             (select sequence_id, row_key, captured_at, key_count from offtake.change_log
                where tenant_id = $1 and source_table = wanted.source_table and sequence_id > wanted.after
                order by sequence_id limit $4)
              union all
-             (select sequence_id, row_key, captured_at from offtake.change_log
+             (select sequence_id, row_key, captured_at, key_count from offtake.change_log
                where tenant_id is null and source_table = wanted.source_table and sequence_id > wanted.after
                order by sequence_id limit $4)) either
-            order by sequence_id limit $4) changes
+            order by sequence_id limit $4) page) changes
+    where up_to_here - numbers < $4
  ) page
  order by wanted.at

@@ -14,17 +14,18 @@ select (select sequence_id from offtake.log_head) as head,
   from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality wanted (tenant_id, source_table, after, at)
  cross join (select clock_timestamp() as now offset 0) clock
  cross join lateral (
-   select count(*) as changes, min(captured_at) as oldest, bool_or(row_key is null) as whole_table,
-          case when count(*) <= $4::bigint
+   select case when bool_or(key_count is not null) then $4::bigint + 1 else count(*) end as changes, min(captured_at) as oldest,
+          bool_or(row_key is null and key_count is null) as whole_table,
+          case when count(*) <= $4::bigint and not bool_or(key_count is not null)
                then (jsonb_agg(jsonb_build_object('s', sequence_id::text, 'k', row_key,
                                                   'c', to_char(captured_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
                                order by sequence_id))::text end as keys
-     from (select sequence_id, row_key, captured_at from (
-             (select sequence_id, row_key, captured_at from offtake.change_log
+     from (select sequence_id, row_key, captured_at, key_count from (
+             (select sequence_id, row_key, captured_at, key_count from offtake.change_log
                where tenant_id = wanted.tenant_id and source_table = wanted.source_table and sequence_id > wanted.after
                order by sequence_id limit $4::bigint + 1)
              union all
-             (select sequence_id, row_key, captured_at from offtake.change_log
+             (select sequence_id, row_key, captured_at, key_count from offtake.change_log
                where tenant_id is null and source_table = wanted.source_table and sequence_id > wanted.after
                order by sequence_id limit $4::bigint + 1)) either
             order by sequence_id limit $4::bigint + 1) changes

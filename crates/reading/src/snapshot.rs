@@ -73,7 +73,8 @@ async fn in_snapshot(
         if row.get::<_, Option<i64>>("up_to").is_some() || wanted.retry_quarantined_of.is_some() {
             let bytes_max = budget.for_changes();
             let keys: Option<&str> = row.get("keys");
-            match read_changes(&transaction, wanted, (position, keys), &mut part, bytes_max).await {
+            let found = (position, keys, row.get("lists"));
+            match read_changes(&transaction, wanted, found, &mut part, bytes_max).await {
                 Ok(None) => {}
                 Ok(Some(cut)) => {
                     return Err(Error::Overflow { fits: budget.fits(&cut, changes, largest_page) });
@@ -196,12 +197,12 @@ pub(crate) fn gave_way(error: &offtake_postgres::Error) -> bool {
     })
 }
 
-/// Reads the rows of the changed keys into the part. `keys`: all of them, if they are few. If the
-/// rows are larger than `bytes_max`, returns those that were read until then.
+/// Reads the rows of the changed keys into the part. `keys`: all of them, if they are few; `lists`:
+/// there are lists of keys among them. If the rows are larger than `bytes_max`, returns those that were read until then.
 async fn read_changes(
     transaction: &Client,
     wanted: &Wanted<'_>,
-    (position, keys): (&Position<'_>, Option<&str>),
+    (position, keys, lists): (&Position<'_>, Option<&str>, bool),
     part: &mut Part,
     bytes_max: usize,
 ) -> Result<Option<Rows>, Error> {
@@ -210,6 +211,7 @@ async fn read_changes(
         tenant_id: wanted.tenant_id,
         after: position.after,
         up_to: part.read_up_to,
+        lists,
         retry_quarantined_of: wanted.retry_quarantined_of,
     };
     let keys = keys.filter(|_| wanted.retry_quarantined_of.is_none());

@@ -3,7 +3,7 @@
 -- go on; the lock of CREATE TABLE (PARTITION OF) does not. The sequencer fills in {partition}, the
 -- block's number, and {from} and {to}, its first sequence id and the next block's.
 create table offtake.change_log_{partition} (
-  like offtake.change_log including defaults including indexes,
+  like offtake.change_log including defaults including storage including indexes,
   constraint change_log_range check (sequence_id >= {from} and sequence_id < {to})
 );
 alter table offtake.change_log attach partition offtake.change_log_{partition} for values from ({from}) to ({to});

@@ -1,6 +1,7 @@
 -- Moves the oldest captured changes into the log, numbered in capture order beyond global_sequence.
 -- $1 bigint: how many keys; a list of keys is taken whole, so the last one may exceed this by less
--- than its length. $2 text[]: tables whose rows' tenant is looked up after commit; their changes
+-- than its length. A list of more than 50 keys goes into the log as it is, and takes as many numbers
+-- as it has keys; whoever reads for several tenants takes shorter ones for single keys. $2 text[]: tables whose rows' tenant is looked up after commit; their changes
 -- that have the columns to look it up by are taken and returned, and not numbered here. Those
 -- without are another mapping's, whose tenant is an expression that failed: they concern every
 -- tenant. $3 bigint: only beyond this capture id. That
@@ -21,22 +22,29 @@ with oldest as materialized (
    where ctid = any(array(select place from oldest where up_to_here - keys < $1))
   returning capture_id, source_table, operation, tenant_id, row_key, matched, resume, captured_at, keys, key_count, key_column, keys_deleted
 ), changed as (
-  select capture_id, 0 as position, source_table, tenant_id, row_key, operation = 'd' as deleted, captured_at
+  select capture_id, 0 as position, source_table, tenant_id, row_key, operation = 'd' as deleted, captured_at,
+         null::text[] as keys, null::integer as key_count, null::text as key_column
     from taken
    where operation in ('c', 'd') and row_key is not null
      and not (tenant_id is null and matched is not null and source_table = any($2))
   union all
   select capture_id, position, source_table, tenant_id,
-         case when key_column is null then key::jsonb else jsonb_object(array[key_column, key]) end, keys_deleted, captured_at
+         case when key_column is null then key::jsonb else jsonb_object(array[key_column, key]) end, keys_deleted, captured_at, null, null, null
     from taken cross join unnest(keys) with ordinality listed (key, position)
+   where key_count <= 50
+  union all
+  select capture_id, 0, source_table, tenant_id, null, keys_deleted, captured_at, keys, key_count, key_column
+    from taken
+   where key_count > 50
 ), appended as (
-  insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)
-  select (select last_value from offtake.global_sequence) + row_number() over (order by capture_id, position),
-         source_table, tenant_id, row_key, deleted, captured_at
+  insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at, keys, key_count, key_column)
+  select (select last_value from offtake.global_sequence)
+         + sum(coalesce(key_count, 1)) over (order by capture_id, position rows unbounded preceding),
+         source_table, tenant_id, row_key, deleted, captured_at, keys, key_count, key_column
     from changed
-  returning sequence_id
+  returning sequence_id, key_count
 ), numbered as (
-  select count(*) as rows, setval('offtake.global_sequence', max(sequence_id)) from appended having count(*) > 0
+  select sum(coalesce(key_count, 1)) as rows, setval('offtake.global_sequence', max(sequence_id)) from appended having count(*) > 0
 ), counted as materialized (
   select coalesce(sum(coalesce(key_count, 1)), 0)::bigint as taken, coalesce((select rows from numbered), 0) as appended,
          max(capture_id) as up_to

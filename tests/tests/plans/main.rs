@@ -132,8 +132,13 @@ async fn hot_statements_read_what_there_is_to_do_and_no_table() {
     let tenant_id = "53bce4f1-dfa0-fe8e-7ca1-26f91b35d3a6";
     source.execute(&format!("update offtake.change_log set tenant_id = '{tenant_id}', row_key = null where tenant_id = 't7'")).await;
     for mapping in set.mappings() {
-        let changed =
-            Changed { tenant_id, after: 199_000, up_to: 200_000, retry_quarantined_of: Some(7) };
+        let changed = Changed {
+            tenant_id,
+            after: 199_000,
+            up_to: 200_000,
+            lists: true,
+            retry_quarantined_of: Some(7),
+        };
         let copy = compose::copy_changed(mapping, changed);
         let query = copy
             .trim_start_matches("copy (")

@@ -210,3 +210,45 @@ async fn the_query_s_webhooks_are_told_what_their_filter_accepts() {
     .await;
     daemon.stop().await;
 }
+
+/// A page of a webhook ends within a list of keys: each is told, once for each change, with its own
+/// sequence id.
+#[tokio::test]
+async fn a_webhook_is_told_of_each_key_of_a_list() {
+    const ROWS: usize = 1500;
+    let settings = json!({ "mappings": ["permissions"], "batch": { "events": 70 } });
+    let (world, receivers) = world(&["acme", "globex"], settings).await;
+    let mut daemon = world.daemon().await;
+    wait_registered(&world, 2).await;
+    let insert = format!(
+        "insert into permission (tenancy_id, id, permission_id) select id, n, 'read' from tenancy, generate_series(1, {ROWS}) n"
+    );
+    world.source.execute(&insert).await;
+    let told = async |rows: usize| {
+        until("the receivers know all rows", PATIENCE, async || {
+            let known: Vec<usize> = receivers.iter().map(|r| r.rows("permissions").len()).collect();
+            if known == [rows, rows] { Ok(()) } else { Err(format!("{known:?}, not {rows}")) }
+        })
+        .await;
+    };
+    told(ROWS).await;
+    daemon.kill();
+    world.source.execute("delete from permission where id % 3 <> 0").await;
+    let daemon = world.daemon().await;
+    told(ROWS / 3).await;
+    let lists = "select count(*) from offtake.change_log where key_count > 50";
+    assert_ne!(world.source.query_text(lists).await, "0");
+    let ids = |receiver: &Receiver| {
+        let events = receiver.requests().into_iter().flat_map(|request| request.events());
+        let ids: Vec<String> =
+            events.map(|event| event["sequence_id"].as_str().unwrap().to_owned()).collect();
+        ids
+    };
+    for receiver in &receivers {
+        let ids = ids(receiver);
+        let different: std::collections::BTreeSet<&String> = ids.iter().collect();
+        // A page may be told again after the kill.
+        assert_eq!(different.len(), ROWS + ROWS * 2 / 3);
+    }
+    daemon.stop().await;
+}

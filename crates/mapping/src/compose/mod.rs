@@ -30,6 +30,8 @@ pub struct Changed<'a> {
     pub after: i64,
     /// Sequence id; inclusive.
     pub up_to: i64,
+    /// The range has lists of keys.
+    pub lists: bool,
     /// Also the quarantined keys of this destination that are due for another attempt.
     pub retry_quarantined_of: Option<i64>,
 }

@@ -25,9 +25,10 @@ const FOUND_BY_INDEX: &str = "set local enable_seqscan = off; set local jit = of
 /// no index in the order of the pages.
 const IN_ORDER: &str = "set local enable_sort = off; set local enable_bitmapscan = off;";
 
-/// Takes the place of the change log at a source that `offtake init` has not prepared yet.
+/// Takes the place of the change log at a source that `offtake init` has not prepared yet, or that an
+/// earlier version prepared.
 const LOG_TO_BE: &str = "from (select x::text as tenant_id, x::text as source_table, \
-                         x::bigint as sequence_id, jsonb_build_object('x', x) as row_key \
+                         x::bigint as sequence_id, jsonb_build_object('x', x) as row_key, null::integer as key_count \
                          from generate_series(1, 10) x) change_log where";
 
 /// The plans of the statements that the sync engine runs for one mapping.
@@ -44,9 +45,11 @@ pub(super) async fn plan_statements(
     mapping: &ResolvedMapping,
     table: &SourceTable,
 ) -> Result<StatementPlans, tokio_postgres::Error> {
-    let prepared: bool =
-        source.query_one("select to_regclass('offtake.change_log') is not null", &[]).await?.get(0);
-    let changed = Changed { tenant_id: "", after: 0, up_to: 1, retry_quarantined_of: None };
+    // By this version.
+    let prepared = "select exists (select from pg_attribute where attrelid = to_regclass('offtake.change_log') and attname = 'key_count')";
+    let prepared: bool = source.query_one(prepared, &[]).await?.get(0);
+    let changed =
+        Changed { tenant_id: "", after: 0, up_to: 1, lists: false, retry_quarantined_of: None };
     let mut one_key = copy_changed(mapping, changed);
     if !prepared {
         one_key = one_key.replace("from offtake.change_log where", LOG_TO_BE);

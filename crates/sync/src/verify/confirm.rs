@@ -163,19 +163,20 @@ impl Comparison<'_> {
     }
 
     async fn changed_since(&self, position: i64) -> Result<Changed, Error> {
-        let columns: Vec<String> = self
-            .target
-            .mapping
-            .key
-            .iter()
-            .map(|k| format!("row_key ->> {}", literal(k.source_column.as_str())))
-            .collect();
+        let key = self.target.mapping.key.iter();
+        let columns: Vec<String> =
+            key.map(|k| format!("k.row_key ->> {}", literal(k.source_column.as_str()))).collect();
         let since = |of: &str| {
+            let of = format!(
+                "where k.{of} and k.source_table = {} and k.sequence_id > {position}",
+                literal(&self.target.mapping.source_table())
+            );
+            let listed = "from (select l.tenant_id, l.source_table, l.sequence_id as last, one.* from offtake.change_log l \
+                          cross join lateral offtake.keys_of(l.sequence_id, l.key_count, l.keys, l.key_column) one where l.key_count is not null) k";
+            let (columns, limit) = (columns.join(", "), CHANGES_MAX + 1);
             format!(
-                "(select {} from offtake.change_log where {of} and source_table = {} and sequence_id > {position} limit {})",
-                columns.join(", "),
-                literal(&self.target.mapping.source_table()),
-                CHANGES_MAX + 1
+                "(select {columns} from offtake.change_log k {of} and k.key_count is null limit {limit}) \
+                 union all (select {columns} {listed} {of} and k.last > {position} limit {limit})"
             )
         };
         let [own, anyones] = self.log_tenants();

@@ -24,8 +24,11 @@ pub fn copied(select: &str) -> String {
 
 /// Selects what [`copy_keys`] copies: a column for each value of a line.
 pub fn select_keys(mapping: &ResolvedMapping, tenant_id: &str, keys: &str) -> String {
-    let given =
-        format!("select row_key from jsonb_array_elements({}::jsonb) row_key", literal(keys));
+    let given = format!(
+        "select {} from jsonb_array_elements({}::jsonb) row_key",
+        key_texts(mapping),
+        literal(keys)
+    );
     let order = format!(" order by {}", in_key_order(mapping));
     looked_at(mapping, Whose::Tenant(tenant_id), &given, &order)
 }
@@ -41,8 +44,9 @@ pub struct TenantKeys<'a> {
 /// in the list, from 1 on; the rows are in the order of the list, and in key order for each tenant.
 pub fn select_keys_of_tenants(mapping: &ResolvedMapping, tenants: &[TenantKeys<'_>]) -> String {
     let given = format!(
-        "select given.place, given.tenant, row_key from unnest({}::text[], {}::jsonb[]) with ordinality \
+        "select given.place, given.tenant, {} from unnest({}::text[], {}::jsonb[]) with ordinality \
          given (tenant, keys, place) cross join lateral jsonb_array_elements(given.keys) row_key",
+        key_texts(mapping),
         array_literal(tenants.iter().map(|of| of.tenant_id)),
         array_literal(tenants.iter().map(|of| of.keys))
     );
@@ -107,19 +111,13 @@ impl Whose<'_> {
 
 /// The keys that [`copy_changed`] looks at, one JSON text each. The mapping's query is not run.
 pub fn list_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
-    let pairs = mapping
-        .key
-        .iter()
-        .map(|k| format!("{0}, row_key ->> {0}", literal(k.source_column.as_str())));
-    let known = mapping
-        .key
-        .iter()
-        .map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
+    let key = mapping.key.iter().enumerate();
+    let pairs = key.map(|(at, k)| format!("{}, k{at}", literal(k.source_column.as_str())));
     format!(
-        "select distinct jsonb_build_object({})::text from ({}) touched where {}",
+        "select distinct jsonb_build_object({})::text from ({}) keys where {}",
         join(pairs, ", "),
         touched(mapping, changed),
-        join(known, " and ")
+        known(mapping)
     )
 }
 
@@ -159,45 +157,95 @@ pub fn find_end(
     format!("select {} {page} offset {}", join(texts, ", "), rows.saturating_sub(1))
 }
 
-/// Selects the `row_key` of every key that changed or is due for another attempt.
+/// The texts of a key's columns, out of its `row_key`; null: it has no such column.
+fn key_texts(mapping: &ResolvedMapping) -> String {
+    let key = mapping.key.iter().enumerate();
+    let texts =
+        key.map(|(at, k)| format!("row_key ->> {} as k{at}", literal(k.source_column.as_str())));
+    join(texts, ", ")
+}
+
+/// The same out of the element `k.key` of a list `l`.
+fn listed_key_texts(mapping: &ResolvedMapping) -> String {
+    let single = mapping.key.len() == 1;
+    let key = mapping.key.iter().enumerate();
+    let texts = key.map(|(at, k)| {
+        let column = literal(k.source_column.as_str());
+        let alone = match single {
+            true => format!("when l.key_column = {column} then k.key "),
+            false => String::new(),
+        };
+        format!("case {alone}when l.key_column is null then k.key::jsonb ->> {column} end as k{at}")
+    });
+    join(texts, ", ")
+}
+
+/// The condition that the texts are a key's.
+fn known(mapping: &ResolvedMapping) -> String {
+    join((0..mapping.key.len()).map(|at| format!("k{at} is not null")), " and ")
+}
+
+/// Selects the texts of every key that changed or is due for another attempt.
 fn touched(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
-    let log = |tenant: String| {
-        format!(
-            "select row_key from offtake.change_log where {tenant} and source_table = {} and sequence_id > {} and sequence_id <= {}",
-            literal(&mapping.source_table()),
-            changed.after,
-            changed.up_to
-        )
-    };
-    let mut touched = vec![
-        log(format!("tenant_id = {}", literal(changed.tenant_id))),
-        log("tenant_id is null".to_owned()),
-    ];
+    let own = format!("tenant_id = {}", literal(changed.tenant_id));
+    let mut touched = Vec::new();
+    for tenant in [own.as_str(), "tenant_id is null"] {
+        let log = Logged { tenant, mapping, after: changed.after, up_to: changed.up_to };
+        touched.push(format!("select {} {}", key_texts(mapping), log.single_keys()));
+        if changed.lists {
+            touched.push(format!("select {} {}", listed_key_texts(mapping), log.listed_keys()));
+        }
+    }
     if let Some(destination_id) = changed.retry_quarantined_of {
         touched.push(format!(
-            "select row_key from offtake.quarantined_row where destination_id = {destination_id} and mapping = {} and retry_at <= now()",
+            "select {} from offtake.quarantined_row where destination_id = {destination_id} and mapping = {} and retry_at <= now()",
+            key_texts(mapping),
             literal(mapping.name())
         ));
     }
     touched.join(" union all ")
 }
 
-/// What [`copy_changed`] copies, for the keys that `touched` selects.
+/// A list of keys has at most so many; see `crates/capture/src/function/lists.rs`.
+const LISTED_KEYS_MAX: i64 = 1000;
+
+/// The log's keys of a mapping's table, of some tenant or none, with sequence ids in a range.
+struct Logged<'a> {
+    tenant: &'a str,
+    mapping: &'a ResolvedMapping,
+    after: i64,
+    up_to: i64,
+}
+
+impl Logged<'_> {
+    /// The end of a SELECT of the keys that have rows of their own, and of whole tables.
+    fn single_keys(&self) -> String {
+        let Self { tenant, mapping, after, up_to } = self;
+        format!(
+            "from offtake.change_log where {tenant} and source_table = {} and sequence_id > {after} and sequence_id <= {up_to} and key_count is null",
+            literal(&mapping.source_table())
+        )
+    }
+
+    /// The same of those in lists `l`: elements `k.key` at their positions.
+    fn listed_keys(&self) -> String {
+        let Self { tenant, mapping, after, up_to } = self;
+        format!(
+            "from offtake.change_log l cross join lateral unnest(l.keys) with ordinality k (key, position) \
+             where l.{tenant} and l.source_table = {} and l.sequence_id > {after} and l.sequence_id < {up_to} + {LISTED_KEYS_MAX} \
+             and l.key_count is not null and l.sequence_id - l.key_count + k.position > {after} and l.sequence_id - l.key_count + k.position <= {up_to}",
+            literal(&mapping.source_table())
+        )
+    }
+}
+
+/// What [`copy_changed`] copies, for the keys whose texts `touched` selects.
 ///
 /// The query is a lateral sub-select with `offset 0`. So Postgres runs it once for each key, with
 /// the key as a condition on its output: a query with groups or windows, too, reads the rows of one
 /// key and not all rows of the tenant.
 fn looked_at(mapping: &ResolvedMapping, whose: Whose<'_>, touched: &str, order: &str) -> String {
     let of = whose.tenant(mapping);
-    let texts = mapping
-        .key
-        .iter()
-        .enumerate()
-        .map(|(at, k)| format!("row_key ->> {} as k{at}", literal(k.source_column.as_str())));
-    let known = mapping
-        .key
-        .iter()
-        .map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
     let typed =
         mapping.key.iter().enumerate().map(|(at, k)| format!("k{at}::{} as k{at}", k.sql_type));
     // Equal keys can print differently (1.0 and 1.00). They are one key if the destination's column
@@ -221,7 +269,7 @@ fn looked_at(mapping: &ResolvedMapping, whose: Whose<'_>, touched: &str, order: 
         }
     });
     format!(
-        "with looked_at as materialized (select distinct on ({place}{apart}) {whose}{typed} from (select distinct {listed}{texts} from ({touched}) touched where {known}) keys)\n\
+        "with looked_at as materialized (select distinct on ({place}{apart}) {whose}{typed} from ({touched}) keys where {known})\n\
          select {at}r.offtake_present is not null, {output}\n\
            from looked_at k\n\
            left join lateral (\n\
@@ -229,12 +277,10 @@ fn looked_at(mapping: &ResolvedMapping, whose: Whose<'_>, touched: &str, order: 
            ) r on true{order}",
         place = whose.listed("keys.place, "),
         whose = whose.listed(&format!("place, tenant::{} as tenant, ", mapping.tenant_type)),
-        listed = whose.listed("place, tenant, "),
         at = whose.listed("k.place, "),
         typed = join(typed, ", "),
         apart = join(apart, ", "),
-        texts = join(texts, ", "),
-        known = join(known, " and "),
+        known = known(mapping),
         output = join(output, ", "),
         rows = mapping.rows(&of),
         tenant = mapping.of_tenant(&of),
@@ -295,10 +341,13 @@ pub fn list_changed_ranges(
 ) -> String {
     let after = ranges.iter().map(|range| range.after).min().unwrap_or(up_to);
     let log = |tenant: String| {
+        let log = Logged { tenant: &tenant, mapping, after, up_to };
         format!(
-            "select row_key, sequence_id from offtake.change_log where {tenant} and source_table = {} \
-             and sequence_id > {after} and sequence_id <= {up_to}",
-            literal(&mapping.source_table())
+            "select row_key, sequence_id {} union all \
+             select case when l.key_column is null then k.key::jsonb else jsonb_object(array[l.key_column, k.key]) end, \
+             l.sequence_id - l.key_count + k.position {}",
+            log.single_keys(),
+            log.listed_keys()
         )
     };
     let source = |k: &KeyColumn| format!("row_key ->> {}", literal(k.source_column.as_str()));

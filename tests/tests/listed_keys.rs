@@ -1,0 +1,164 @@
+//! The keys of a statement over many rows stand in the log in lists. Each has a sequence id of its
+//! own all the same: pages end within lists, whoever is killed there goes on there, and whoever
+//! reads the log sees each key.
+
+#![allow(clippy::unwrap_used)]
+
+use offtake_tests::items::{ITEMS, with_items};
+use offtake_tests::{PATIENCE, Plan, World, oracle, until};
+use serde_json::Value;
+
+/// Rows of each tenant: more than one list has.
+const ROWS: usize = 2300;
+
+/// Every key of the log with its sequence id, as readers see it.
+const KEYS: &str = "
+select l.tenant_id, coalesce(k.sequence_id, l.sequence_id) as sequence_id, coalesce(k.row_key, l.row_key) as row_key, l.deleted
+  from offtake.change_log l
+  left join lateral offtake.keys_of(l.sequence_id, l.key_count, l.keys, l.key_column) k on l.key_count is not null";
+
+async fn filled(plan: Plan) -> World {
+    let world = plan.await;
+    let fill = format!(
+        "insert into item select '{{tenant}}', n, 'c' || n, 'name ' || n from generate_series(1, {ROWS}) n"
+    );
+    world.with_items("code text, name text", &fill).await;
+    world
+}
+
+/// The figures of a query of one row, as text with commas.
+async fn figures(world: &World, query: &str) -> String {
+    let row = world.source.query_text(&format!("select f::text from ({query}) f")).await;
+    row.trim_matches(['(', ')']).to_owned()
+}
+
+/// Statements over many rows, over few, and over one, among each other; `{acme}` and `{globex}` are
+/// the tenants' ids.
+async fn write_all(world: &World) {
+    let (acme, globex) = (world.id("acme"), world.id("globex"));
+    for statement in [
+        "update item set name = name || ' all'",
+        "update item set name = 'one' where tenant = '{acme}' and id = 7",
+        "delete from item where tenant = '{acme}' and id % 3 = 0",
+        "update item set name = 'few' where tenant = '{globex}' and id <= 20",
+        "insert into item select '{acme}', n, 'c', 'again' from generate_series(3, 1500, 3) n",
+        "update item set tenant = '{acme}', id = id + 10000 where tenant = '{globex}' and id > 1700",
+        "update item set id = -id where tenant = '{globex}' and id > 1000",
+    ] {
+        let statement = statement.replace("{acme}", acme).replace("{globex}", globex);
+        world.source.execute(&statement).await;
+    }
+}
+
+/// The daemon is killed again and again while its batches of 170 rows end within lists of a
+/// thousand.
+#[tokio::test]
+async fn batches_end_within_lists_and_go_on_there_after_a_kill() {
+    let plan = with_items(World::with_tenants(["acme", "globex"]))
+        .rows_at_once(170)
+        .setting("/poller/lease", "1s");
+    let world = filled(plan).await;
+    for event in ["source_failed", "destination_failed"] {
+        world.allow(event);
+    }
+    world.succeed(&["run", "--once"]).await;
+    write_all(&world).await;
+    let last = "select max(sequence_id) from offtake.change_log";
+    for _ in 0..6 {
+        let mut killed =
+            world.spawn_daemon_with_failpoints(&[("sync.after_commit", "2*off->abort")]);
+        killed.wait_exit(PATIENCE).await;
+    }
+    let within = "select count(*) from offtake.destination_mapping m join offtake.change_log l on l.key_count is not null
+                   and m.sequence_id < l.sequence_id and m.sequence_id > l.sequence_id - l.key_count";
+    assert_ne!(figures(&world, within).await, "0", "a cursor stands within a list");
+    let _daemon = world.daemon().await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    // The numbers are those that as many single keys would have.
+    let numbered = format!(
+        "select count(*) = count(distinct sequence_id), max(sequence_id) - min(sequence_id) + 1 = count(*), count(*) > 3 * ({})
+           from ({KEYS}) k",
+        "select count(*) from offtake.change_log"
+    );
+    assert_eq!(figures(&world, &numbered).await, "t,t,t");
+    assert_eq!(
+        figures(&world, last).await,
+        figures(&world, "select last_value from offtake.global_sequence").await
+    );
+}
+
+/// What the status, `why`, and the view of deleted rows say of keys in lists.
+#[tokio::test]
+async fn whoever_reads_the_log_sees_each_key_of_a_list() {
+    let world = filled(with_items(World::with_tenants(["acme", "globex"]))).await;
+    world.succeed(&["run", "--once"]).await;
+    let acme = world.id("acme");
+    let set = |state: &str| ["fuse", state, "sync", "--reason", "a test"].map(str::to_owned);
+    world.succeed(&set("off").each_ref().map(String::as_str)).await;
+    world.source.execute(&format!("update item set name = 'new' where tenant = '{acme}'")).await;
+    world.source.execute(&format!("delete from item where tenant = '{acme}' and id <= 1200")).await;
+    let mut daemon = world.daemon().await;
+    let backlog = async || -> Value {
+        let status = world.succeed(&["status", "--json", "--tenant", acme]).await;
+        let status: Value = serde_json::from_str(&status).unwrap();
+        status["destinations"][0]["mappings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|mapping| mapping["name"] == "items")
+            .unwrap()["backlog"]
+            .clone()
+    };
+    let wanted = (ROWS + 1200).to_string();
+    until("all keys are behind", PATIENCE, async || match backlog().await {
+        found if found == wanted.as_str() || found.to_string() == wanted => Ok(()),
+        found => Err(format!("{found} instead of {wanted}")),
+    })
+    .await;
+    let lists =
+        "select count(*) filter (where key_count > 50) = 3, count(*) < 600 from offtake.change_log";
+    assert_eq!(figures(&world, lists).await, "t,t");
+    // A cursor within a list: what is before it does not count.
+    let within = "update offtake.destination_mapping m set sequence_id = l.sequence_id - 100
+                    from (select max(sequence_id) as sequence_id from offtake.change_log where key_count > 200) l where m.mapping = 'items'";
+    world.source.execute(within).await;
+    let behind = "select count(*) from offtake.destination_mapping m join (KEYS) k on k.sequence_id > m.sequence_id
+                   join offtake.destination d using (destination_id)
+                   where m.mapping = 'items' and k.tenant_id = d.tenant_id and d.tenant_id = 'ACME'"
+        .replace("KEYS", KEYS)
+        .replace("ACME", acme);
+    let wanted = figures(&world, &behind).await;
+    let found = backlog().await;
+    assert_eq!(found.as_str().map_or_else(|| found.to_string(), str::to_owned), wanted);
+    let tombstones = "select count(*), count(distinct sequence_id), count(distinct row_key) from offtake.deleted_row";
+    assert_eq!(figures(&world, tombstones).await, "1200,1200,1200");
+    let newest = format!(
+        "select max(sequence_id) from ({KEYS}) k where tenant_id = '{acme}' and row_key = '{{\"id\": \"2000\"}}'"
+    );
+    let newest = figures(&world, &newest).await;
+    // It exits with 1, because the key is not there yet.
+    let told = world
+        .offtake(&["why", "--tenant", acme, "--mapping", "items", "--key", "2000", "--json"])
+        .await;
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains(&format!("\"{newest}\"")), "{newest} is not in {told}");
+    daemon.kill();
+    world.succeed(&set("on").each_ref().map(String::as_str)).await;
+    world.succeed(&["run", "--once"]).await;
+    oracle::assert_equal(&world).await;
+}
+
+/// A daemon of the version before takes a list for a change of the whole table.
+#[tokio::test]
+async fn a_list_is_a_whole_table_to_an_earlier_version() {
+    let world = filled(with_items(World::with_tenants(["acme", "globex"]))).await;
+    world.succeed(&["run", "--once"]).await;
+    world.source.execute("update item set name = 'new'").await;
+    world.succeed(&["run", "--once"]).await;
+    let whole =
+        "select bool_and(row_key is null) from offtake.change_log where key_count is not null";
+    assert_eq!(figures(&world, whole).await, "t");
+    oracle::assert_equal(&world).await;
+    assert!(ITEMS.contains("key"), "the key has one column");
+}
