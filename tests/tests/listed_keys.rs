@@ -5,8 +5,9 @@
 #![allow(clippy::unwrap_used)]
 
 use offtake_tests::items::{ITEMS, with_items};
-use offtake_tests::{PATIENCE, Plan, World, oracle, until};
+use offtake_tests::{PATIENCE, Plan, Source, World, oracle, until};
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 
 /// Rows of each tenant: more than one list has.
 const ROWS: usize = 2300;
@@ -147,6 +148,44 @@ async fn whoever_reads_the_log_sees_each_key_of_a_list() {
     world.succeed(&set("on").each_ref().map(String::as_str)).await;
     world.succeed(&["run", "--once"]).await;
     oracle::assert_equal(&world).await;
+}
+
+/// A page has as many keys as it may, whatever of them are in lists, and ends where they end. Another
+/// tenant's changes lie between and behind them.
+#[tokio::test]
+async fn a_page_is_full_where_there_is_more() {
+    const READ_BOUNDS: &str = include_str!("../../crates/reading/sql/read_bounds.sql");
+    let source = Source::prepared().await;
+    let fill = "insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at, keys, key_count, key_column)
+        select n, 'public.item', case n % 2 when 0 then 'other' else 'acme' end, jsonb_build_object('id', n), false, now(), null, null, null
+          from generate_series(1, 400) n
+        union all
+        select 400 + n * 500, 'public.item', 'acme', null, false, now(), array(select k::text from generate_series(1, 500) k), 500, 'id'
+          from generate_series(1, 6) n
+        union all
+        select n, 'public.item', 'acme', jsonb_build_object('id', n), false, now(), null, null, null from generate_series(3401, 3500) n";
+    source.execute(fill).await;
+    let client = source.connect().await;
+    let page = async |after: i64, most: i64| -> (i64, i64, bool) {
+        let asked: [&(dyn ToSql + Sync); 6] =
+            [&"acme", &vec!["public.item"], &vec![after], &most, &10_000_000_i64, &0_i64];
+        let row = client.query_one(READ_BOUNDS, &asked).await.unwrap();
+        (row.get("changes"), row.get("up_to"), row.get("lists"))
+    };
+    for (after, most, changes, up_to, lists) in [
+        (0, 50, 50, 99, false),
+        (0, 199, 199, 397, false),
+        (0, 200, 200, 399, false),
+        (0, 201, 201, 401, true),
+        (101, 1000, 1000, 1251, true),
+        (650, 1, 1, 651, true),
+        (650, 1000, 1000, 1650, true),
+        (3399, 50, 50, 3449, true),
+        (3399, 5000, 101, 3500, true),
+        (0, 5000, 3300, 3500, true),
+    ] {
+        assert_eq!(page(after, most).await, (changes, up_to, lists), "{most} after {after}");
+    }
 }
 
 /// A daemon of the version before takes a list for a change of the whole table.

@@ -22,7 +22,7 @@ with webhook as materialized (
          (select sequence_id - coalesce(key_count, 1) from offtake.change_log
            where tenant_id is null and source_table = w.source_table and captured_at >= $4::timestamptz order by sequence_id limit 1)) first
 ), begins as materialized (
-  select coalesce($3::bigint, (select after from since), (select sequence_id from offtake.log_head)) as after
+  select coalesce($3::bigint, (select greatest(since.after, lowest.lowest) from since, lowest where since.after is not null), (select sequence_id from offtake.log_head)) as after
 ), until as (
   select max(last.sequence_id) as sequence_id
     from webhook w
@@ -39,7 +39,7 @@ with webhook as materialized (
   select case when $5::timestamptz is not null then coalesce((select sequence_id from until), (select after from begins)) end as up_to
 )
 select e.after, e.up_to, lowest.lowest, counted.keys, counted.changes
-  from (select begins.after, ends.up_to, coalesce(ends.up_to, 9223372036854774807) as last from begins cross join ends) e cross join lowest
+  from (select begins.after, ends.up_to, least(coalesce(ends.up_to, 9223372036854774807), 9223372036854774807) as last from begins cross join ends) e cross join lowest
  cross join lateral (
        select count(*) as changes, count(distinct (source_table, row_key)) as keys
          from (select l.source_table, l.row_key

@@ -1,6 +1,6 @@
 -- Pauses destinations. $1 bigint[]: their ids. $2 text: the reason. $3 float8: after so many
 -- seconds the pause ends by itself; null: only an operator ends it. From then on no worker claims
--- their requests, and a turn in progress ends within half a second. Locks them
+-- their requests, and a turn in progress ends with its batch. Locks them
 -- in the order of their ids, as all statements that write many destinations do.
 with held as materialized (
   select destination_id from offtake.destination where destination_id = any($1) order by destination_id for no key update

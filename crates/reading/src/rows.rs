@@ -109,6 +109,18 @@ impl Rows {
         fields.skip(usize::from(self.marked))
     }
 
+    /// The fields of some columns (0 is the mapping's first) of one line as COPY wrote them, with tabs
+    /// in between: equal where the values are, and nowhere else.
+    pub fn escaped_key(&self, line: usize, columns: &[usize]) -> Cow<'_, [u8]> {
+        if let [column] = columns {
+            return Cow::Borrowed(self.escaped_fields(line).nth(*column).unwrap_or_default());
+        }
+        let fields: Vec<&[u8]> = self.escaped_fields(line).collect();
+        let key: Vec<&[u8]> =
+            columns.iter().map(|column| fields.get(*column).copied().unwrap_or_default()).collect();
+        Cow::Owned(key.join(&b'\t'))
+    }
+
     /// The values of a key's columns of one line.
     pub(crate) fn key(&self, line: usize, key_columns: &[usize]) -> Vec<String> {
         self.fields(line, key_columns).into_iter().map(Option::unwrap_or_default).collect()
@@ -200,6 +212,8 @@ mod tests {
         assert_eq!(rows.fields(1, &[1]), [None]);
         assert_eq!(rows.fields(2, &[1]), [Some(String::new())]);
         assert_eq!(rows.escaped_fields(2).collect::<Vec<_>>(), [&b"3"[..], b""]);
+        assert_eq!(rows.escaped_key(0, &[1]), &b"a\\tb\\\\c"[..]);
+        assert_eq!(rows.escaped_key(0, &[1, 0]), &b"a\\tb\\\\c\t1"[..]);
         assert_eq!(rows.escaped_fields(0).collect::<Vec<_>>(), [&b"1"[..], b"a\\tb\\\\c"]);
         let texts = |line| rows.texts(line).map(|text| text.map(Cow::into_owned));
         for line in 0..3 {

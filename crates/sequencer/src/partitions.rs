@@ -17,9 +17,9 @@ const PARTITIONS_PER_RETENTION: u32 = 8;
 /// Attaching and dropping wait for readers of the log, and make later readers queue up behind them.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '500ms'";
 
-/// Creates the partition after the current one. It is called so often that a source at full speed
-/// cannot fill half a partition between two calls. So if a lock on the log prevents the creation,
-/// the next call is early enough, and numbering goes on.
+/// Creates the partition after the current one. It is called at least once for each quarter of a
+/// partition's sequence ids. So if a lock on the log prevents the creation, the next call is early
+/// enough, and numbering goes on.
 pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Error> {
     let current = current(connection).await?;
     for partition in [current, current + 1] {
@@ -31,9 +31,10 @@ pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Erro
     Ok(())
 }
 
-/// A partition gets statistics when it has this many rows. Sessions keep the plans that they made
+/// A partition gets statistics when so many of its sequence ids are given out. Sessions keep the plans that they made
 /// for a young partition: where VACUUM had found it empty, that is to read all of it, several times
-/// a batch, until autovacuum comes by. New statistics make every session plan again.
+/// a batch, until autovacuum comes by. New statistics make every session plan again. A partition that
+/// begins with lists has few rows then, and gets new statistics as it grows (`list_grown.sql`).
 pub(crate) const ANALYZED_AT: [i64; 2] = [1_000, 10_000];
 
 /// Gives the partition its statistics beside the sequencer's work, which would stand still for a

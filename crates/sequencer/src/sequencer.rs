@@ -181,9 +181,16 @@ impl Sequencer {
             *upkeep_due = Instant::now() + UPKEEP_INTERVAL;
         }
         if self.fuses.borrow().blown("sequencer").is_none() {
+            let mut numbered = 0;
             loop {
-                self.taken = self.round(shutdown).await?.taken;
+                let done = self.round(shutdown).await?;
+                self.taken = done.taken;
                 if self.taken < i64::from(self.settings.batch_rows) || shutdown.is_cancelled() {
+                    break;
+                }
+                numbered += done.appended;
+                if numbered > PARTITION_ROWS / 4 {
+                    *upkeep_due = Instant::now();
                     break;
                 }
                 self.progress.tick();

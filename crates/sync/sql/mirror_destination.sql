@@ -1,5 +1,6 @@
 -- Mirrors what a destination's own state rows say after a commit there; only while the request's
--- attempt is still ours. $1 request, $2 attempt, $3 text[] mappings, $4 bigint[] sequence ids, $5
+-- attempt is still ours: otherwise no row is returned. goes_on: the destination is neither paused
+-- nor removed. $1 request, $2 attempt, $3 text[] mappings, $4 bigint[] sequence ids, $5
 -- boolean[] backfilled, $6 bigint[] rows copied by this step's chunk, $7 bigint[] estimated total
 -- or null, $8 text state, $9 text reason, $10 text[] mappings whose copy begins again, $11 text[]
 -- what their tables are, or null where that is not known, $12 text[] the versions of the mappings that
@@ -41,3 +42,4 @@ update offtake.destination d
        last_error = case when $8 = 'blocked' then d.last_error end
   from mine
  where d.destination_id = mine.destination_id
+returning d.active and (d.paused_at is null or coalesce(d.paused_until <= now(), false)) as goes_on

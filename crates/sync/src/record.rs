@@ -127,15 +127,22 @@ pub(crate) struct Mirror<'a> {
     pub(crate) reason: Option<&'a str>,
 }
 
+/// What the source answers to a mirror.
+pub(crate) struct Mirrored {
+    pub(crate) more_wanted: bool,
+    /// The turn may go on: the request is still its own, and the destination neither paused nor
+    /// removed.
+    pub(crate) goes_on: bool,
+}
+
 /// Writes the mirror, unless another worker has the request. `reached`: completes the request in
-/// the same transaction, if every mapping has reached what is wanted by then; returns whether more
-/// is wanted.
+/// the same transaction, if every mapping has reached what is wanted by then.
 pub(crate) async fn mirror(
     pool: &SourcePool,
     claim: &Claim,
     mirror: &Mirror<'_>,
     reached: Option<i64>,
-) -> Result<bool, Error> {
+) -> Result<Mirrored, Error> {
     let mut connection = pool.get().await.map_err(Error::Source)?;
     let statement =
         connection.prepare_cached(sql::MIRROR_DESTINATION).await.map_err(Error::source)?;
@@ -169,14 +176,16 @@ pub(crate) async fn mirror(
         &versions,
     ];
     let Some(reached) = reached else {
-        connection.execute(&statement, &parameters).await.map_err(Error::source)?;
-        return Ok(true);
+        let told = connection.query_opt(&statement, &parameters).await.map_err(Error::source)?;
+        let goes_on = told.is_some_and(|row| row.get("goes_on"));
+        return Ok(Mirrored { more_wanted: true, goes_on });
     };
     let write =
         async |session: &PooledConnection| session.execute(&statement, &parameters).await.map(drop);
     let completed =
         offtake_requests::complete_with(&mut connection, claim.lease, reached, write).await;
-    completed.map(|completed| !completed).map_err(Error::source)
+    let completed = completed.map_err(Error::source)?;
+    Ok(Mirrored { more_wanted: !completed, goes_on: true })
 }
 
 /// What a commit has done for one destination of many.

@@ -16,12 +16,14 @@ select coalesce(w.webhook_id, 0) as webhook_id, coalesce(w.generation, 0) as gen
   left join lateral (
        select l.sequence_id, l.captured_at
          from (select k.sequence_id, newest.captured_at
-                 from (select sequence_id, captured_at, row_key, keys, key_count, key_column from offtake.change_log
-                        where tenant_id = $3 and source_table = $4 order by sequence_id desc limit 100000) newest
+                 from (select *, sum(coalesce(key_count, 1)) over (order by sequence_id desc rows unbounded preceding) as keys_to_here
+                         from (select sequence_id, captured_at, row_key, keys, key_count, key_column from offtake.change_log
+                                where tenant_id = $3 and source_table = $4 order by sequence_id desc limit 100000) log) newest
                 cross join lateral (
                       select newest.sequence_id, newest.row_key where newest.key_count is null
                        union all
-                      select * from offtake.keys_of(newest.sequence_id, newest.key_count, newest.keys, newest.key_column) where newest.key_count is not null) k
-                where k.row_key = $5::jsonb) l
+                      select * from offtake.keys_of(newest.sequence_id, newest.key_count, newest.keys, newest.key_column)
+                       where newest.key_count is not null and (newest.key_column is null or $5::jsonb ->> newest.key_column = any(newest.keys))) k
+                where newest.keys_to_here - coalesce(newest.key_count, 1) < 100000 and k.row_key = $5::jsonb) l
         order by l.sequence_id desc
         limit 1) newest on true

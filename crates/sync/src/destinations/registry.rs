@@ -330,7 +330,7 @@ impl Registry {
 
 impl Registered {
     /// Whether it writes to the same place, and the same versions of the same mappings.
-    fn is_as(&self, old: &Self) -> bool {
+    pub(crate) fn is_as(&self, old: &Self) -> bool {
         let same_place = || {
             Arc::ptr_eq(&old.spec.place, &self.spec.place)
                 || old.spec.place.same_as(&self.spec.place)

@@ -1,6 +1,7 @@
 //! What the worker tells the source: of a batch after the destination's commit, and of a mapping that
 //! failed.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use offtake_loops::{metrics as names, traces};
@@ -122,7 +123,11 @@ impl Turn<'_> {
             state: untold.state,
             reason: untold.reason.as_deref(),
         };
-        record::mirror(&self.context.pool, self.claim, &mirror, reached).await
+        let told = record::mirror(&self.context.pool, self.claim, &mirror, reached).await?;
+        if !told.goes_on {
+            self.over.store(true, Ordering::Relaxed);
+        }
+        Ok(told.more_wanted)
     }
 
     /// Does what the last batch left for the end of the turn.

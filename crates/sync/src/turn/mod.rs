@@ -23,7 +23,7 @@ mod take_up;
 mod with_others;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use offtake_loops::{failpoint, failpoint_is_set, metrics as names, traces};
@@ -54,8 +54,8 @@ pub(crate) use with_others::{JointMirrors, JointReads, SlowReads};
 const TURN_MAX: Duration = Duration::from_millis(500);
 
 /// The same where no other destination waits for what this turn holds. A turn costs a read that
-/// nothing else is done beside, and a claim: together a tenth of half a second. What an operator
-/// asks for, a copy anew say, waits for the next turn.
+/// nothing else is done beside, and a claim: together a tenth of half a second. What an operator asks
+/// for ends it: the source says so when it is told of a batch.
 const TURN_ALONE_MAX: Duration = Duration::from_secs(3);
 
 /// How often a turn starts over because another worker moved the cursors. Then it ends, and the
@@ -114,6 +114,9 @@ pub(crate) struct Turn<'a> {
     completing: Option<Completing>,
     /// What the source is told while the next batch is written.
     untold: Option<Untold>,
+    /// The source has answered that the request is not this turn's any more, or that the destination
+    /// is paused.
+    over: AtomicBool,
     /// The last step has written a batch.
     wrote: bool,
     /// This worker is the first of this process in a place that tenants share.
@@ -198,6 +201,7 @@ impl<'a> Turn<'a> {
             mirrored: false,
             completing: None,
             untold: None,
+            over: AtomicBool::default(),
             wrote: false,
             first: None,
         }
@@ -301,15 +305,19 @@ impl Turn<'_> {
 
     fn time_is_over(&self) -> bool {
         let max = if self.may_go_on() { TURN_ALONE_MAX } else { TURN_MAX };
-        self.began.elapsed() > max
+        self.over.load(Ordering::Relaxed) || self.began.elapsed() > max
     }
 
     /// Whether nothing waits for this turn's end: no destination for its connection or for its place
-    /// among the requests at work, no tenant of its place, and none of its own mappings for a retry.
+    /// among the requests at work, no tenant of its place, none of its own mappings for a retry, and
+    /// no edited mapping.
     fn may_go_on(&self) -> bool {
         let context = self.context;
+        let registered = context.registry.get(self.claim.destination_id);
+        let as_it_was = registered.is_some_and(|now| now.is_as(&self.registered));
         let crowded = context.at_work.load(Ordering::Relaxed) >= context.settings.claim_limit;
-        !crowded
+        as_it_was
+            && !crowded
             && !context.links.are_awaited()
             && !self.registered.spec.shared
             && self.retry.is_none()
@@ -383,6 +391,9 @@ impl Turn<'_> {
                 self.read_ahead(&batch, &next),
                 tell
             );
+            if told.is_err() {
+                self.untold = untold;
+            }
             if written.is_err() {
                 // The commit may or may not have happened. The destination's own cursors tell, when
                 // it is taken up again.

@@ -230,10 +230,12 @@ impl Logged<'_> {
     /// The same of those in lists `l`: elements `k.key` at their positions.
     fn listed_keys(&self) -> String {
         let Self { tenant, mapping, after, up_to } = self;
+        // In SQL, the sum of two small numbers could be too large for their type.
+        let last = up_to.saturating_add(LISTED_KEYS_MAX);
         format!(
             "from offtake.change_log l cross join lateral unnest(l.keys) with ordinality k (key, position) \
-             where l.{tenant} and l.source_table = {} and l.sequence_id > {after} and l.sequence_id < {up_to} + {LISTED_KEYS_MAX} \
-             and l.key_count is not null and l.sequence_id - l.key_count + k.position > {after} and l.sequence_id - l.key_count + k.position <= {up_to}",
+             where l.{tenant} and l.source_table = {} and l.sequence_id > {after} and l.sequence_id < {last} \
+             and l.key_count is not null and l.sequence_id - l.key_count < {up_to} and l.sequence_id - l.key_count + k.position > {after} and l.sequence_id - l.key_count + k.position <= {up_to}",
             literal(&mapping.source_table())
         )
     }

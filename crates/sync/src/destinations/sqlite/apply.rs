@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use offtake_mapping::compose::sqlite::{Apply, Held};
-use offtake_mapping::{OnRowError, ResolvedMapping};
+use offtake_mapping::{KeyColumn, OnRowError, ResolvedMapping};
 use offtake_postgres::Fault;
 use offtake_reading::{Chunk, FAILED_ROWS_MAX, FailedRow, MappingFault, Part, Rows, key_of};
 use rusqlite::types::{ToSqlOutput, Value};
@@ -71,15 +71,13 @@ pub(in crate::destinations) fn refuse_repeated(
     mapping: &ResolvedMapping,
     rows: &Rows,
 ) -> Result<(), Error> {
+    let place = |k: &KeyColumn| mapping.columns.iter().position(|c| c.name == k.query_column);
+    let columns: Vec<usize> = mapping.key.iter().filter_map(place).collect();
     let mut seen = HashSet::with_capacity(rows.len());
-    let present = (0..rows.len()).filter(|&line| rows.present(line..line + 1) == 1);
-    for line in present {
-        let key = key_of(mapping, rows, line);
-        if seen.contains(&key) {
-            let key = key.join(", ");
-            return Err(fault(mapping, MappingFault::repeated_key(&key)));
-        }
-        seen.insert(key);
+    let mut present = (0..rows.len()).filter(|&line| rows.present(line..line + 1) == 1);
+    if let Some(line) = present.find(|&line| !seen.insert(rows.escaped_key(line, &columns))) {
+        let key = key_of(mapping, rows, line).join(", ");
+        return Err(fault(mapping, MappingFault::repeated_key(&key)));
     }
     Ok(())
 }
