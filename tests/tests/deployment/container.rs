@@ -116,10 +116,11 @@ fn what_the_ignore_file_leaves_is_enough_to_build() {
             std::fs::copy(root().join(path), copy).unwrap();
         }
     }
-    // Cargo resolves the workspace from it, with the lock file as it is.
-    let mut metadata = Command::new(env!("CARGO"));
-    metadata.current_dir(context.path()).args(["metadata", "--format-version=1", "--locked"]);
-    succeed(metadata.arg("--offline"));
+    // Cargo resolves the workspace from it, with the lock file as it is. For this platform: what only
+    // others need may never have been downloaded.
+    let mut tree = Command::new(env!("CARGO"));
+    tree.current_dir(context.path()).args(["tree", "--workspace", "--locked", "--offline"]);
+    succeed(&mut tree);
     // And every text that is compiled in is there.
     let mut included = 0;
     for path in left.iter().filter(|path| path.ends_with(".rs") && path.starts_with("crates/")) {
