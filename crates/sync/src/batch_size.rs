@@ -67,6 +67,14 @@ impl BatchSizes {
         }
     }
 
+    /// Called instead where the place has just learned to take twice as many bytes.
+    pub(crate) fn double(&self, destination_id: i64) {
+        if let Some(size) = self.reduced().get_mut(&destination_id) {
+            *size *= 2;
+        }
+        self.grow(destination_id);
+    }
+
     /// Forgets destinations that no longer exist.
     pub(crate) fn retain(&self, known: impl Fn(i64) -> bool) {
         self.reduced().retain(|id, _| known(*id));
@@ -97,6 +105,11 @@ mod tests {
             sizes.grow(1);
         }
         assert_eq!(of(1), (5000, 20_000));
+        sizes.fit(1, 100);
+        sizes.double(1);
+        assert_eq!(of(1), (225, 225));
+        sizes.double(2);
+        assert_eq!(of(2), (5000, 20_000));
         let sizes = BatchSizes::new(5000, 10);
         assert_eq!((sizes.get(1), sizes.chunk(1)), (5000, 10));
     }

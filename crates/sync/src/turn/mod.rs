@@ -376,6 +376,7 @@ impl Turn<'_> {
             return Ok(None);
         }
         let mut slow = false;
+        let taken_at_most = self.batch_bytes();
         if batch.has_rows() || behind {
             let apply_began = Instant::now();
             let untold = self.untold.take();
@@ -418,6 +419,9 @@ impl Turn<'_> {
         }
         match slow {
             true => self.context.sizes.halve(self.claim.destination_id),
+            false if self.batch_bytes() > taken_at_most => {
+                self.context.sizes.double(self.claim.destination_id);
+            }
             false => self.context.sizes.grow(self.claim.destination_id),
         }
         Ok(self.all_applied(&batch, &next).then_some(batch.head))

@@ -35,7 +35,7 @@ impl Turn<'_> {
     }
 
     /// What the settings allow, and the place.
-    fn batch_bytes(&self) -> usize {
+    pub(super) fn batch_bytes(&self) -> usize {
         let of_place = self.registered.spec.place.batch_bytes_max();
         self.context.settings.batch_bytes.min(of_place)
     }
