@@ -78,7 +78,8 @@ impl Readiness {
         self.lock_firsts().insert(name, First { what, done: Box::new(done) });
     }
 
-    /// Every watched loop, by name.
+    /// Every loop that is watched, or is to do something first, by name. A loop begins a moment after
+    /// others, which is no moment in which the daemon is ready.
     pub fn loops(&self) -> Vec<LoopStatus> {
         let mut firsts = self.lock_firsts();
         firsts.retain(|_, first| !(first.done)());
@@ -94,7 +95,18 @@ impl Readiness {
                 reason,
             }
         };
-        self.lock().iter().map(status).collect()
+        let watched = self.lock();
+        let begun = watched.iter().map(status);
+        let to_begin = firsts.iter().filter(|(name, _)| !watched.contains_key(*name));
+        let to_begin = to_begin.map(|(name, first)| LoopStatus {
+            name,
+            ready: false,
+            last_tick_seconds_ago: 0.0,
+            reason: Some(first.what.to_owned()),
+        });
+        let mut loops: Vec<LoopStatus> = begun.chain(to_begin).collect();
+        loops.sort_by_key(|status| status.name);
+        loops
     }
 
     /// Which loop hangs, and for how long; None where none does.
@@ -152,12 +164,18 @@ mod tests {
     fn a_loop_is_not_ready_before_what_it_does_first_and_does_not_hang_over_it() {
         let readiness = Readiness::default();
         let progress = watch::Sender::new(Rounds::now());
-        readiness.watch("destinations", Duration::from_secs(60), progress.subscribe());
         let done = Arc::new(AtomicBool::new(false));
         let asked = done.clone();
         readiness.expect_first("destinations", "it registers the destinations", move || {
             asked.load(Ordering::Relaxed)
         });
+        let to_begin = readiness.loops();
+        assert_eq!(
+            to_begin.iter().map(|l| (l.name, l.ready)).collect::<Vec<_>>(),
+            [("destinations", false)]
+        );
+        readiness.watch("destinations", Duration::from_secs(60), progress.subscribe());
+        assert_eq!(readiness.loops().len(), 1);
         let first = &readiness.loops()[0];
         assert_eq!(
             (first.ready, first.reason.as_deref()),
