@@ -1,6 +1,6 @@
 //! The keys of a statement over many rows stand in the log in lists. Each has a sequence id of its
-//! own all the same: pages end within lists, whoever is killed there goes on there, and whoever
-//! reads the log sees each key.
+//! own all the same. A batch may end within a list, a daemon that is killed there goes on there, and
+//! every command that reads the log sees each key.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,7 +1,8 @@
 -- Moves the oldest captured changes into the log, numbered in capture order beyond global_sequence.
 -- $1 bigint: how many keys; a list of keys is taken whole, so the last one may exceed this by less
--- than its length. A list of more than 50 keys goes into the log as it is, and takes as many numbers
--- as it has keys; whoever reads for several tenants takes shorter ones for single keys. $2 text[]: tables whose rows' tenant is looked up after commit; their changes
+-- than its length. The tick appends a list of more than 50 keys to the log as it is, and gives it as
+-- many numbers as it has keys. It appends the keys of a shorter list one by one, because the statements
+-- that read for several tenants at once read single keys only. $2 text[]: tables whose rows' tenant is looked up after commit; their changes
 -- that have the columns to look it up by are taken and returned, and not numbered here. Those
 -- without are another mapping's, whose tenant is an expression that failed: they concern every
 -- tenant. $3 bigint: only beyond this capture id. That

@@ -175,7 +175,9 @@ impl Turn<'_> {
             .iter()
             .filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone())))
             .collect();
-        let begun = std::mem::take(&mut self.begun).into_iter().chain(beginning).collect();
+        // The source could not be told of these before.
+        let untold = self.untold.take().into_iter().flat_map(|untold| untold.begun);
+        let begun = untold.chain(std::mem::take(&mut self.begun)).chain(beginning).collect();
         let (state, reason) = match (&self.reason, &self.strain) {
             (Some(reason), _) => ("blocked", Some(reason.clone())),
             (None, _) if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
