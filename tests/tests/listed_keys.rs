@@ -149,6 +149,28 @@ async fn whoever_reads_the_log_sees_each_key_of_a_list() {
     oracle::assert_equal(&world).await;
 }
 
+/// The turn goes on for seconds where nothing waits for it. The source's answer, when it is told of a
+/// batch, ends it. Fails without that answer: all rows arrive before the next look at the fuses.
+#[tokio::test]
+async fn a_pause_ends_a_turn_that_would_go_on() {
+    let plan = with_items(World::with_tenants(["acme"])).rows_at_once(20);
+    let world = filled(plan).await;
+    let daemon = world.spawn_daemon_with_failpoints(&[("sync.before_commit", "pause")]);
+    daemon.wait_at_failpoint("sync.before_commit", 1).await;
+    let acme = world.id("acme");
+    let pause = "update offtake.destination set paused_at = now(), pause_reason = 'a test'";
+    world.source.execute(pause).await;
+    daemon.clear_failpoint("sync.before_commit").await;
+    let leased = "select count(*) from offtake.outgoing_request where leased_until > now()";
+    world.source.wait_text(leased, "0").await;
+    let copied = world.tenant("acme").destination.query_text("select count(*) from items").await;
+    assert!(copied.parse::<usize>().unwrap() < ROWS / 4, "{copied} rows of {acme} arrived");
+    daemon.stop().await;
+    world.source.execute("update offtake.destination set paused_at = null").await;
+    world.succeed(&["run", "--once"]).await;
+    oracle::assert_equal(&world).await;
+}
+
 /// A page has as many keys as it may, whatever of them are in lists, and ends where they end. Another
 /// tenant's changes lie between and behind them.
 #[tokio::test]
