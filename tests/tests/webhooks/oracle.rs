@@ -206,7 +206,9 @@ async fn a_daemon_that_stands_still_leaves_no_old_state() {
     other.stop().await;
 }
 
-/// A worker that is frozen before it looks at its lease sends nothing when it goes on.
+/// A worker that is frozen before it looks at its lease sends nothing when it goes on. The other
+/// daemon may send the new state twice: once for the request that the frozen one had, and, where
+/// that one was frozen before it numbered the second change, once for the second.
 #[tokio::test]
 async fn a_worker_whose_lease_has_ended_sends_nothing() {
     let workload = Workload::new(8);
@@ -235,7 +237,11 @@ async fn a_worker_whose_lease_has_ended_sends_nothing() {
     equal(&world, &acme, &globex).await;
     let bodies = acme.requests().into_iter().filter(|r| r.event["key"]["name"] == "late");
     let bodies: Vec<_> = bodies.map(|request| request.event["data"]["body"].clone()).collect();
-    assert_eq!(bodies, ["new"], "the frozen worker sent its request");
+    assert!(bodies.iter().any(|body| body == "new"), "{bodies:?}");
+    assert!(
+        bodies.iter().all(|body| body == "new"),
+        "the frozen worker sent its request: {bodies:?}"
+    );
     acme.assert_content();
     late.stop().await;
     other.stop().await;
