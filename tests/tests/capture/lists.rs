@@ -94,9 +94,26 @@ async fn many_rows_of_several_tenants_are_captured_in_lists_of_one_tenant() {
 /// Fails without `left_behind_in_lists`, and if it compared only rows that are told in lists.
 #[tokio::test]
 async fn keys_and_tenants_that_change_among_many_rows_are_left_behind() {
+    keys_and_tenants_change("case when n % 2 = 0 then 'a' else 'b' end").await;
+}
+
+/// Fails if the old and the new list of rows of one tenant are not compared.
+#[tokio::test]
+async fn keys_and_tenants_that_change_among_many_rows_of_one_tenant_are_left_behind() {
+    keys_and_tenants_change("'a'").await;
+}
+
+/// Fails if the first rows alone decide whether all rows are of one tenant.
+#[tokio::test]
+async fn keys_and_tenants_that_change_behind_many_rows_of_one_tenant_are_left_behind() {
+    keys_and_tenants_change("case when n <= 2500 then 'a' else 'b' end").await;
+    keys_and_tenants_change("case when n <> 2900 then 'a' else 'b' end").await;
+}
+
+async fn keys_and_tenants_change(tenant: &str) {
     let item = item().await;
-    item.after("insert into item select case when n % 2 = 0 then 'a' else 'b' end, n from generate_series(1, 3000) n").await;
-    let tenant = "case when n % 2 = 0 then 'a' else 'b' end";
+    item.after(&format!("insert into item select {tenant}, n from generate_series(1, 3000) n"))
+        .await;
     let all = "from generate_series(1, 3000) n";
     // A key among the first rows, one among the last, and one in between.
     for id in [7, 2999, 1500] {
@@ -125,7 +142,7 @@ async fn keys_and_tenants_that_change_among_many_rows_are_left_behind() {
     )
     .await;
     item.after("update item set id = id - 100000").await;
-    // A tenant.
+    // The tenant of one row, to and fro.
     expect(
         &item,
         "update item set tenant = case when id = 2000 then 'c' else tenant end",
@@ -136,9 +153,25 @@ async fn keys_and_tenants_that_change_among_many_rows_are_left_behind() {
         ),
     )
     .await;
-    // A tenant that goes: nothing is told of the row but that it left.
-    let told = item.after("update item set tenant = null where id > 1000").await;
-    assert_eq!(told.iter().filter(|line| line.starts_with("public.item d")).count(), 2000);
+    expect(
+        &item,
+        &format!(
+            "update item set tenant = case when id = 2000 then (select {tenant} from (values (2000)) v (n)) else tenant end"
+        ),
+        &format!(
+            "select {} {all} union all select {}",
+            line('c', tenant, "n"),
+            line('d', "'c'", "2000")
+        ),
+    )
+    .await;
+    // Tenants that go: nothing is told of the rows but that they left.
+    for (rows, count) in [("id = 1900", 1), ("id > 1000", 1999)] {
+        let told = item
+            .after(&format!("update item set tenant = case when {rows} then null else tenant end"))
+            .await;
+        assert_eq!(told.iter().filter(|line| line.starts_with("public.item d")).count(), count);
+    }
 }
 
 /// The lists of old and new keys differ, and nothing was left behind.
@@ -209,6 +242,65 @@ async fn keys_of_several_columns_and_of_every_text_read_back_from_lists() {
         ),
     )
     .await;
+}
+
+/// Keys of types whose length has a bound; rows of one tenant are packed together.
+#[tokio::test]
+async fn keys_of_several_short_columns_read_back_from_lists_of_one_tenant() {
+    let tables = "create table public.item (tenant text, a uuid, b int, c date, d boolean, primary key (a, b))";
+    let mapping = "name: items\nsource:\n  table: public.item\n  tenant: tenant\n  key: { a: a, b: b, c: c, d: d }\n\
+         query: select tenant as tenant_id, a, b, c, d from public.item\ntarget: { table: items }\n";
+    let item = Captured::new(tables, &[mapping]).await;
+    let all = "from generate_series(1, 3000) n";
+    let (a, c) = ("md5((n % 7)::text)::uuid", "(date '2026-01-01' + n)");
+    let line = |operation: char, b: &str| {
+        format!(
+            "format('public.item {operation} t %s -', jsonb_build_object('a', ({a})::text, 'b', ({b})::text, 'c', ({c})::text, 'd', (n % 2 = 0)::text))"
+        )
+    };
+    expect(
+        &item,
+        &format!("set datestyle = 'German'; insert into item select 't', {a}, n, {c}, n % 2 = 0 {all}; reset datestyle"),
+        &format!("select {} {all}", line('c', "n")),
+    )
+    .await;
+    expect(
+        &item,
+        "update item set b = case when b > 2998 then -b else b end",
+        &format!(
+            "select {} {all} union all select {} {all} where n > 2998",
+            line('c', "case when n > 2998 then -n else n end"),
+            line('d', "n")
+        ),
+    )
+    .await;
+    expect(
+        &item,
+        "delete from item",
+        &format!("select {} {all}", line('d', "case when n > 2998 then -n else n end")),
+    )
+    .await;
+}
+
+/// Fails if only as many rows are captured as are packed together.
+#[tokio::test]
+async fn more_rows_than_are_packed_together_are_captured() {
+    let item = item().await;
+    let numbers = "select (select sum(coalesce(key_count, 1)) from offtake.captured_change), count(distinct key.id)
+                     from offtake.captured_change
+                    cross join lateral unnest(coalesce(keys, array[row_key->>'id'])) key (id)";
+    for rows in [249_999, 250_000, 250_001] {
+        let captured = async |statement: &str| {
+            item.database.execute(statement).await;
+            let told = item.database.query_text(numbers).await;
+            assert_eq!(told, format!("{rows}|{rows}"), "{statement}");
+            item.database.execute("truncate offtake.captured_change").await;
+        };
+        captured(&format!("insert into item select 'a', n from generate_series(1, {rows}) n"))
+            .await;
+        captured("update item set name = 'x'").await;
+        captured("delete from item").await;
+    }
 }
 
 /// Fails if a list ends only after 1000 keys: 1000 keys of a megabyte would be a row that Postgres

@@ -55,7 +55,7 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
          -- `gone` stands in for columns that the application drops or renames, so that its writes go on.\n\
          {}\n\
          #variable_conflict use_column\n\
-         declare\n  changed_rows bigint;\n  some_left boolean;\n\
+         declare\n  changed_rows bigint;\n  some_left boolean;\n  all_together boolean;\n\
          begin\n\
          if tg_op operator(pg_catalog.=) 'UPDATE' then\n{}\n\
          elsif tg_op operator(pg_catalog.=) 'INSERT' then\n{}\n\
