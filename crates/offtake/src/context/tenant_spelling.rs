@@ -34,26 +34,55 @@ pub(crate) async fn spell(
     list: &mut DestinationList,
     set: &MappingSet,
 ) -> Result<(), tokio_postgres::Error> {
-    let receivers: Vec<Receiver<'_>> = list
-        .usable
+    spell_lists(source, vec![list], set).await
+}
+
+/// [`spell`] of many short lists, with few statements.
+pub(crate) async fn spell_lists(
+    source: &Client,
+    lists: Vec<&mut DestinationList>,
+    set: &MappingSet,
+) -> Result<(), tokio_postgres::Error> {
+    let mut together: Vec<&mut DestinationList> = Vec::new();
+    let mut ids = 0;
+    for list in lists {
+        ids += list.usable.len();
+        together.push(list);
+        if ids >= IDS_AT_ONCE {
+            spell_together(source, std::mem::take(&mut together), set).await?;
+            ids = 0;
+        }
+    }
+    spell_together(source, together, set).await
+}
+
+async fn spell_together(
+    source: &Client,
+    lists: Vec<&mut DestinationList>,
+    set: &MappingSet,
+) -> Result<(), tokio_postgres::Error> {
+    let receivers: Vec<Receiver<'_>> = lists
         .iter()
+        .flat_map(|list| &list.usable)
         .map(|spec| Receiver {
             what: "destination",
             tenant_id: &spec.tenant_id,
             mappings: named_by(set, |mapping| spec.receives(mapping)),
         })
         .collect();
-    let spelt = spell_all(source, &receivers).await?;
-    let specs = std::mem::take(&mut list.usable);
-    for (mut spec, spelt) in specs.into_iter().zip(spelt) {
-        match spelt {
-            Ok(tenant) => {
-                spec.tenant_at_source = tenant;
-                list.usable.push(spec);
-            }
-            Err(why) => {
-                let DestinationSpec { tenant_id, name, .. } = spec;
-                list.refused.push(RefusedDestination { tenant_id, name, why });
+    let mut spelt = spell_all(source, &receivers).await?.into_iter();
+    for list in lists {
+        let specs = std::mem::take(&mut list.usable);
+        for (mut spec, spelt) in specs.into_iter().zip(spelt.by_ref()) {
+            match spelt {
+                Ok(tenant) => {
+                    spec.tenant_at_source = tenant;
+                    list.usable.push(spec);
+                }
+                Err(why) => {
+                    let DestinationSpec { tenant_id, name, .. } = spec;
+                    list.refused.push(RefusedDestination { tenant_id, name, why });
+                }
             }
         }
     }

@@ -172,9 +172,12 @@ impl DestinationsRefresh {
         let set = self.mappings.borrow().clone();
         for bucket in listing.fresh() {
             self.settle(bucket).await?;
-            let source = self.pool.get().await?;
-            let spelt = tenant_spelling::spell(&source, &mut bucket.list, &set).await;
-            spelt.map_err(destination_list::Error::Spelling)?;
+        }
+        let source = self.pool.get().await?;
+        let lists = listing.fresh().map(|bucket| &mut bucket.list).collect();
+        let spelt = tenant_spelling::spell_lists(&source, lists, &set).await;
+        spelt.map_err(destination_list::Error::Spelling)?;
+        for bucket in listing.fresh() {
             bucket.named = bucket.list.usable.drain(..).map(Arc::new).collect();
             bucket.named.shrink_to_fit();
             bucket.list.usable = Vec::new();
