@@ -23,7 +23,8 @@ with given as materialized (
          ) as stands,
          (d.kind, d.host, d.port, d.database_name, d.schema_name) is distinct from
            (g.kind, g.host, g.port, g.database_name, g.schema_name) as moved
-    from given g join offtake.destination d using (tenant_id, name)
+    from given g cross join lateral
+         (select * from offtake.destination d where d.tenant_id = g.tenant_id and d.name = g.name offset 0) d
 ), written as (
   insert into offtake.destination as d
          (tenant_id, name, kind, schema_name, host, port, database_name, user_name, shared, mappings, source_tables, refused,
