@@ -173,6 +173,26 @@ async fn a_slow_tenant_keeps_no_other_waiting() {
     daemon.stop().await;
 }
 
+/// Who waited for a reader was not slow. Fails if that wait counts: then what was to be read
+/// together, and each that was to be read alone, is read alone for a while.
+#[tokio::test]
+async fn turns_that_waited_for_a_reader_are_read_together_afterwards() {
+    let (world, daemon) = made(plan(12).setting("/sync/workers", 1)).await;
+    let slow = &world.tenant("t5").id;
+    world.source.execute(&format!("update note set body = 'slow' where tenant = '{slow}'")).await;
+    let sleeps = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep' and query like '%note%'";
+    world.source.wait_text(sleeps, "1").await;
+    let others = format!("update note set body = 'second' where tenant <> '{slow}'");
+    world.source.execute(&others).await;
+    world.wait_in_step().await;
+    let read = together(&daemon, "read_together");
+    all_at_once(&world, &daemon, "update note set body = 'third'").await;
+    world.wait_in_step().await;
+    assert!(together(&daemon, "read_together") > read, "each read alone");
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
 /// The random workload over many databases, with its history, while the daemon is killed.
 #[tokio::test]
 async fn a_daemon_killed_within_joint_turns_loses_nothing() {

@@ -2,8 +2,8 @@
 //!
 //! The turns of destinations in databases of their own have nothing in common but the source. Under
 //! load, many of them read from it and tell it of a commit within a few milliseconds, and each such
-//! transaction costs more by itself than by what it does. So while two are under way, those that
-//! come wait, and one of them then does it for all. Where nothing is under way, nothing waits.
+//! transaction costs more by itself than by what it does. So while one is under way, those that come
+//! wait, and one of them then does it for all. Where nothing is under way, nothing waits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-/// So many are under way, of one kind, before others wait: one in the server while the next is
-/// prepared.
-const UNDER_WAY_MAX: usize = 2;
+/// So many are under way, of one kind, before others wait. With two, turns that come a little apart
+/// from each other were hardly ever worked for at once: 718 destinations a second, and 1 236 with one.
+const UNDER_WAY_MAX: usize = 1;
 
 /// So many are done at once: as many as there may be connections to destinations.
 const TOGETHER_MAX: usize = 100;
@@ -25,8 +25,11 @@ const COUNTS_FOR: Duration = Duration::from_millis(10);
 /// tenth of it.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
-/// After several together failed or took too long, each goes alone for this long.
-const UNFIT_FOR: Duration = Duration::from_secs(15);
+/// After several together failed or took too long, each goes alone for this long: until then, the
+/// one to blame is known by its own read. It is twice as long each time that it happens again, up to
+/// [`UNFIT_MAX`]: where the source is far away it always does.
+const UNFIT_FIRST: Duration = Duration::from_millis(500);
+const UNFIT_MAX: Duration = Duration::from_secs(15);
 
 /// The wishes `W` of turns, and their answers `A`, by what they have in common.
 pub(crate) struct Joint<W, A> {
@@ -36,7 +39,14 @@ pub(crate) struct Joint<W, A> {
 struct Queue<W, A> {
     under_way: usize,
     waiting: Vec<Waiting<W, A>>,
-    unfit: Option<Instant>,
+    unfit: Option<Unfit>,
+}
+
+/// Several together failed or took too long.
+#[derive(Clone, Copy)]
+struct Unfit {
+    since: Instant,
+    lasts: Duration,
 }
 
 /// Who waits, or is worked for by another turn.
@@ -100,7 +110,7 @@ impl<W, A> Joint<W, A> {
         let answer = {
             let mut queues = self.queues();
             let queue = queues.entry(key.to_owned()).or_default();
-            if queue.unfit.is_some_and(|since| since.elapsed() < UNFIT_FOR) {
+            if queue.unfit.is_some_and(|unfit| unfit.since.elapsed() < unfit.lasts) {
                 return Role::Alone;
             }
             if queue.under_way < UNDER_WAY_MAX {
@@ -170,10 +180,19 @@ impl<W, A> UnderWay<W, A> {
         }
     }
 
-    /// Several together failed. Each goes alone for a while.
+    /// Several together failed or took too long. Each goes alone for a while.
     pub(crate) fn note_unfit(&self) {
         let mut queues = self.joint.queues();
-        queues.entry(self.key.clone()).or_default().unfit = Some(Instant::now());
+        let queue = queues.entry(self.key.clone()).or_default();
+        let lasts = queue.unfit.map_or(UNFIT_FIRST, |before| (before.lasts * 2).min(UNFIT_MAX));
+        queue.unfit = Some(Unfit { since: Instant::now(), lasts });
+    }
+
+    /// Several together are done.
+    pub(crate) fn note_fit(&self) {
+        if let Some(queue) = self.joint.queues().get_mut(&self.key) {
+            queue.unfit = None;
+        }
     }
 
     fn end(&mut self) {
@@ -186,5 +205,39 @@ impl<W, A> UnderWay<W, A> {
 impl<W, A> Drop for UnderWay<W, A> {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Joint, Role, UNFIT_FIRST, UNFIT_MAX, UnderWay};
+
+    async fn leads(joint: &Joint<(), ()>) -> Option<UnderWay<(), ()>> {
+        match joint.role("key", || ()).await {
+            Role::Leads(under_way, _) => Some(under_way),
+            Role::Done(()) | Role::Alone => None,
+        }
+    }
+
+    fn lasts(joint: &Joint<(), ()>) -> Option<std::time::Duration> {
+        joint.queues().get("key").and_then(|queue| queue.unfit).map(|unfit| unfit.lasts)
+    }
+
+    #[tokio::test]
+    async fn going_alone_lasts_longer_each_time_until_several_are_done_together() {
+        let joint = Joint::default();
+        let under_way = leads(&joint).await.unwrap();
+        let mut wanted = UNFIT_FIRST;
+        for _ in 0..7 {
+            under_way.note_unfit();
+            assert_eq!(lasts(&joint), Some(wanted));
+            assert!(leads(&joint).await.is_none(), "it does not go alone");
+            wanted = (wanted * 2).min(UNFIT_MAX);
+        }
+        assert_eq!(wanted, UNFIT_MAX);
+        under_way.note_fit();
+        assert_eq!(lasts(&joint), None);
+        drop(under_way);
+        assert!(leads(&joint).await.is_some());
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use offtake_reading::{Batch, Wanted, read_batch};
+use tokio::sync::SemaphorePermit;
 
 use super::Turn;
 use crate::Error;
@@ -41,8 +42,20 @@ impl Turn<'_> {
     }
 
     pub(super) async fn read(&self, cursors: &Cursors) -> Result<Batch, Error> {
+        self.read_by(self.reader().await?, cursors).await
+    }
+
+    /// Waits until fewer turns read than may read at one time.
+    pub(super) async fn reader(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.context.readers.acquire().await.map_err(|_| Error::Cancelled)
+    }
+
+    pub(super) async fn read_by(
+        &self,
+        _reader: SemaphorePermit<'_>,
+        cursors: &Cursors,
+    ) -> Result<Batch, Error> {
         let context = self.context;
-        let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
         let rows_max = context.sizes.get(self.claim.destination_id);
         let chunk_rows_max = context.sizes.chunk(self.claim.destination_id);
         // A single row must always fit. Otherwise it would never arrive.

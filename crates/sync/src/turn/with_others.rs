@@ -26,24 +26,26 @@ pub(crate) type JointReads = Joint<ToRead, Batch>;
 /// The answer: whether the request is completed.
 pub(crate) type JointMirrors = Joint<Done, bool>;
 
-/// A destination whose read took longer than others wait reads alone for this long. On a machine that
-/// was busy for a second that may be all of them: after a minute of it, changes were read one by one
-/// for no reason.
-const SLOW_FOR: Duration = Duration::from_secs(15);
+/// A destination whose read took longer than others wait reads alone for so many times as long as
+/// that, so that it costs others a small part of their time at most. On a machine that was busy for
+/// a second it may be all of them, and they must not be read one by one for long.
+const SLOW_FOR: u32 = 20;
+const SLOW_MAX: Duration = Duration::from_secs(60);
 
-/// Destinations whose reads are slow, and since when.
+/// Destinations whose reads are slow, and until when they read alone.
 #[derive(Default)]
 pub(crate) struct SlowReads(Mutex<HashMap<i64, Instant>>);
 
 impl SlowReads {
-    fn note(&self, destination_id: i64) {
+    fn note(&self, destination_id: i64, took: Duration) {
+        let now = Instant::now();
         let mut slow = self.slow();
-        slow.retain(|_, since| since.elapsed() < SLOW_FOR);
-        slow.insert(destination_id, Instant::now());
+        slow.retain(|_, until| *until > now);
+        slow.insert(destination_id, now + (took * SLOW_FOR).min(SLOW_MAX));
     }
 
     fn has(&self, destination_id: i64) -> bool {
-        self.slow().get(&destination_id).is_some_and(|since| since.elapsed() < SLOW_FOR)
+        self.slow().get(&destination_id).is_some_and(|until| *until > Instant::now())
     }
 
     fn slow(&self) -> MutexGuard<'_, HashMap<i64, Instant>> {
@@ -96,12 +98,15 @@ impl Turn<'_> {
             bytes_max: context.settings.batch_bytes,
             statement_timeout: context.settings.statement_timeout,
         };
+        // Where the daemon has much to do, the wait for a reader may be longer than the patience.
+        let reader = under_way.during(self.reader()).await;
         let read = under_way.during(async {
-            let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
+            let _reader = reader?;
             Ok(read_group(&context.pool, &wanted).await?)
         });
         let batches = match tokio::time::timeout(PATIENCE, read).await {
             Ok(Ok(batches)) => {
+                under_way.note_fit();
                 let turns = batches.len();
                 tracing::debug!(event = "read_together", turns, "{turns} turns read together");
                 batches
@@ -110,6 +115,7 @@ impl Turn<'_> {
             // A row cannot be computed, or a read of several takes too long: because of one of them,
             // or because the source is far away.
             Ok(Err(_)) | Err(_) => {
+                tracing::debug!(event = "reads_apart", "turns do not read together for a while");
                 under_way.note_unfit();
                 Vec::new()
             }
@@ -127,10 +133,14 @@ impl Turn<'_> {
     }
 
     async fn read_alone(&self, cursors: &Cursors) -> Result<Batch, Error> {
+        let reader = self.reader().await?;
+        // What it waited for the reader says nothing about the tenant.
         let began = Instant::now();
-        let read = self.read(cursors).await;
-        if began.elapsed() > PATIENCE {
-            self.context.slow_reads.note(self.claim.destination_id);
+        let read = self.read_by(reader, cursors).await;
+        let took = began.elapsed();
+        if took > PATIENCE {
+            tracing::debug!(event = "reads_slowly", ?took, "a turn reads alone for a while");
+            self.context.slow_reads.note(self.claim.destination_id, took);
         }
         read
     }
