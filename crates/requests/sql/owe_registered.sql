@@ -16,7 +16,7 @@ with stopped as (
 insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence_id)
 select 'sync', d.destination_id,
        (select sequence_id from offtake.log_head)
-  from (select unnest($1::bigint[]) as destination_id order by 1) given cross join stopped cross join lateral
+  from (select distinct unnest($1::bigint[]) as destination_id order by 1) given cross join stopped cross join lateral
        (select d.destination_id from offtake.destination d
          where d.destination_id = given.destination_id and d.active and d.refused is null and not stopped offset 0) d
  order by d.destination_id

@@ -8,10 +8,10 @@ with next as materialized (
    order by told.destination_id
 ), old as (
   delete from offtake.visit v
-   using (select old.ctid
-            from next cross join lateral
-                 (select v.ctid from offtake.visit v where v.destination_id = next.destination_id and v.number < next.number - 15 offset 0) old) old
-   where v.ctid = old.ctid
+   where v.ctid = any (array(
+           select old.ctid
+             from next cross join lateral
+                  (select v.ctid from offtake.visit v where v.destination_id = next.destination_id and v.number < next.number - 15 offset 0) old))
 ), there as materialized (
   select next.destination_id, next.number
     from next cross join lateral

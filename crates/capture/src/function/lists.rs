@@ -16,7 +16,7 @@
 //! another order they would differ more often, and no change would be missed. Where a list differs,
 //! all old and new rows are joined by key.
 //!
-//! **Rows of one tenant**, up to [`ROWS_TOGETHER`] of them, are packed into one list, which is then
+//! **Rows of one tenant**, fewer than [`ROWS_TOGETHER`], are packed into one list, which is then
 //! cut: the place of a row need not be known, and that is half of what packing costs. Rows of
 //! several tenants, more rows, and keys whose length has no bound are packed by place and tenant.
 //!
@@ -40,8 +40,8 @@ const KEYS_MAX: u32 = 1000;
 /// has at most these bytes and one key.
 const BYTES_MAX: u32 = 256 * 1024;
 
-/// So many rows may be packed into one list before it is cut. It bounds the memory of the
-/// application's backend: 40 MB for the old and the new list of a `uuid`, 12 MB of a `bigint`.
+/// Fewer rows than this may be packed into one list before it is cut. It bounds the memory of the
+/// application's backend: some 33 MB for the old and the new list of a `uuid`, 10 of a `bigint`.
 const ROWS_TOGETHER: u32 = 250_000;
 
 /// Key and tenant of a row, as values that are compared and then printed.

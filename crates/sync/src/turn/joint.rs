@@ -2,8 +2,8 @@
 //!
 //! The turns of destinations in databases of their own have nothing in common but the source. Under
 //! load, many of them read from it and tell it of a commit within a few milliseconds, and each such
-//! transaction costs more by itself than by what it does. So while one is under way, those that come
-//! wait, and one of them then does it for all. Where nothing is under way, nothing waits.
+//! transaction costs more by itself than by what it does. So while one is under way, those that
+//! come wait, and one of them then does it for all. Where nothing is under way, nothing waits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// So many are under way, of one kind, before others wait. With two, turns that come a little apart
-/// from each other were hardly ever worked for at once: 718 destinations a second, and 1 236 with one.
+/// from each other were hardly ever worked for at once: 718 destinations a second, and 1 236 with
+/// one.
 const UNDER_WAY_MAX: usize = 1;
 
 /// So many are done at once: as many as there may be connections to destinations.
@@ -26,8 +27,8 @@ const COUNTS_FOR: Duration = Duration::from_millis(10);
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// After several together failed or took too long, each goes alone for this long: until then, the
-/// one to blame is known by its own read. It is twice as long each time that it happens again, up to
-/// [`UNFIT_MAX`]: where the source is far away it always does.
+/// one to blame is known by its own read. It is twice as long each time that it happens again, up
+/// to [`UNFIT_MAX`]: where the source is far away it always does.
 const UNFIT_FIRST: Duration = Duration::from_millis(500);
 const UNFIT_MAX: Duration = Duration::from_secs(15);
 
@@ -63,7 +64,7 @@ impl<W, A> Waiting<W, A> {
     }
 
     /// It still waits for the answer.
-    fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         !self.told.is_closed()
     }
 }
@@ -180,18 +181,22 @@ impl<W, A> UnderWay<W, A> {
         }
     }
 
-    /// Several together failed or took too long. Each goes alone for a while.
-    pub(crate) fn note_unfit(&self) {
+    /// Several together, who `began` then, failed or took too long. Each goes alone for a while. Of
+    /// others who began before this was known, it says nothing more.
+    pub(crate) fn note_unfit(&self, began: Instant) {
         let mut queues = self.joint.queues();
         let queue = queues.entry(self.key.clone()).or_default();
+        if queue.unfit.is_some_and(|before| before.since >= began) {
+            return;
+        }
         let lasts = queue.unfit.map_or(UNFIT_FIRST, |before| (before.lasts * 2).min(UNFIT_MAX));
         queue.unfit = Some(Unfit { since: Instant::now(), lasts });
     }
 
-    /// Several together are done.
-    pub(crate) fn note_fit(&self) {
+    /// Several together, who `began` then, are done.
+    pub(crate) fn note_fit(&self, began: Instant) {
         if let Some(queue) = self.joint.queues().get_mut(&self.key) {
-            queue.unfit = None;
+            queue.unfit = queue.unfit.filter(|unfit| unfit.since > began);
         }
     }
 
@@ -210,6 +215,8 @@ impl<W, A> Drop for UnderWay<W, A> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::{Joint, Role, UNFIT_FIRST, UNFIT_MAX, UnderWay};
 
     async fn leads(joint: &Joint<(), ()>) -> Option<UnderWay<(), ()>> {
@@ -228,14 +235,19 @@ mod tests {
         let joint = Joint::default();
         let under_way = leads(&joint).await.unwrap();
         let mut wanted = UNFIT_FIRST;
+        let earlier = Instant::now();
         for _ in 0..7 {
-            under_way.note_unfit();
+            under_way.note_unfit(Instant::now());
+            assert_eq!(lasts(&joint), Some(wanted));
+            // Those that were under way already.
+            under_way.note_unfit(earlier);
+            under_way.note_fit(earlier);
             assert_eq!(lasts(&joint), Some(wanted));
             assert!(leads(&joint).await.is_none(), "it does not go alone");
             wanted = (wanted * 2).min(UNFIT_MAX);
         }
         assert_eq!(wanted, UNFIT_MAX);
-        under_way.note_fit();
+        under_way.note_fit(Instant::now());
         assert_eq!(lasts(&joint), None);
         drop(under_way);
         assert!(leads(&joint).await.is_some());

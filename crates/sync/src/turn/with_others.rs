@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use offtake_reading::{Batch, GROUP_CHANGES_MAX, Member, WantedOfGroup, read_group};
+use tokio::sync::SemaphorePermit;
 
 use super::Turn;
-use super::joint::{Joint, PATIENCE, Role};
+use super::joint::{Joint, PATIENCE, Role, Waiting};
 use crate::Error;
 use crate::cursors::{Cursors, Identities};
 use crate::record::{self, Done};
@@ -30,7 +31,7 @@ pub(crate) type JointMirrors = Joint<Done, bool>;
 /// that, so that it costs others a small part of their time at most. On a machine that was busy for
 /// a second it may be all of them, and they must not be read one by one for long.
 const SLOW_FOR: u32 = 20;
-const SLOW_MAX: Duration = Duration::from_secs(60);
+const SLOW_MAX: Duration = Duration::from_secs(15);
 
 /// Destinations whose reads are slow, and until when they read alone.
 #[derive(Default)]
@@ -79,7 +80,7 @@ impl Turn<'_> {
         let tenant_id = &self.registered.spec.tenant_at_source;
         let after = || self.mappings.iter().map(|m| cursors[m.name()].sequence_id).collect();
         let wish = || ToRead { tenant_id: tenant_id.clone(), after: after() };
-        let (mut under_way, others) = match context.reads.role(&common, wish).await {
+        let (mut under_way, mut others) = match context.reads.role(&common, wish).await {
             Role::Done(batch) => return Ok(batch),
             Role::Alone => return self.read_alone(cursors).await,
             Role::Leads(under_way, others) => (under_way, others),
@@ -87,6 +88,13 @@ impl Turn<'_> {
         if others.is_empty() {
             return under_way.during(self.read_alone(cursors)).await;
         }
+        // Where the daemon has much to do, the wait for a reader may be longer than the patience.
+        let reader = under_way.during(self.reader()).await?;
+        others.retain(Waiting::waits);
+        if others.is_empty() {
+            return under_way.during(self.read_alone_by(reader, cursors)).await;
+        }
+        let began = Instant::now();
         let wishes = others.iter().map(|other| &other.wish);
         let members: Vec<Member<'_>> = std::iter::once(Member { tenant_id, after: after() })
             .chain(wishes.map(|of| Member { tenant_id: &of.tenant_id, after: of.after.clone() }))
@@ -98,15 +106,13 @@ impl Turn<'_> {
             bytes_max: context.settings.batch_bytes,
             statement_timeout: context.settings.statement_timeout,
         };
-        // Where the daemon has much to do, the wait for a reader may be longer than the patience.
-        let reader = under_way.during(self.reader()).await;
         let read = under_way.during(async {
-            let _reader = reader?;
-            Ok(read_group(&context.pool, &wanted).await?)
+            let _reader = reader;
+            read_group(&context.pool, &wanted).await.map_err(Error::from)
         });
         let batches = match tokio::time::timeout(PATIENCE, read).await {
             Ok(Ok(batches)) => {
-                under_way.note_fit();
+                under_way.note_fit(began);
                 let turns = batches.len();
                 tracing::debug!(event = "read_together", turns, "{turns} turns read together");
                 batches
@@ -116,7 +122,7 @@ impl Turn<'_> {
             // or because the source is far away.
             Ok(Err(_)) | Err(_) => {
                 tracing::debug!(event = "reads_apart", "turns do not read together for a while");
-                under_way.note_unfit();
+                under_way.note_unfit(began);
                 Vec::new()
             }
         };
@@ -133,8 +139,15 @@ impl Turn<'_> {
     }
 
     async fn read_alone(&self, cursors: &Cursors) -> Result<Batch, Error> {
-        let reader = self.reader().await?;
-        // What it waited for the reader says nothing about the tenant.
+        self.read_alone_by(self.reader().await?, cursors).await
+    }
+
+    /// What a turn waited for the reader says nothing about its tenant.
+    async fn read_alone_by(
+        &self,
+        reader: SemaphorePermit<'_>,
+        cursors: &Cursors,
+    ) -> Result<Batch, Error> {
         let began = Instant::now();
         let read = self.read_by(reader, cursors).await;
         let took = began.elapsed();
