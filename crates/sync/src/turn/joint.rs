@@ -233,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn going_alone_lasts_longer_each_time_until_several_are_done_together() {
         let joint = Joint::default();
-        let under_way = leads(&joint).await.unwrap();
+        let under_way = leads(&joint).await.expect("nothing is under way");
         let mut wanted = UNFIT_FIRST;
         let earlier = Instant::now();
         for _ in 0..7 {
