@@ -180,6 +180,7 @@ async fn a_cursor_that_moves_without_rows_survives_a_power_cut_at_the_source() {
     let (world, daemon) = world(["acme", "globex"]).await;
     let fuse = format!("tenant:{}", world.id("globex"));
     world.succeed(&["fuse", "off", &fuse, "--reason", "a test"]).await;
+    daemon.wait_fuse(&fuse, true).await;
     let writer = stop_wal_writer(&world).await;
     let numbered = number_without_applying(&world).await;
     world.succeed(&["sync", "--tenant", world.id("acme")]).await;
@@ -213,6 +214,7 @@ async fn a_copy_that_begins_survives_a_power_cut_at_the_source() {
     let (world, daemon) = world(["acme", "globex"]).await;
     let fuse = format!("tenant:{}", world.id("globex"));
     world.succeed(&["fuse", "off", &fuse, "--reason", "a test"]).await;
+    daemon.wait_fuse(&fuse, true).await;
     daemon.set_failpoint("sync.after_claim", "pause").await;
     let writer = stop_wal_writer(&world).await;
     let numbered = number_without_applying(&world).await;
