@@ -202,12 +202,15 @@ impl Daemon {
         self.request("GET", path, &[], "").await
     }
 
-    /// The value of a metric, which is named with its labels as `/metrics` prints them.
+    /// The value of a metric, which is named with its labels as `/metrics` prints them. A scrape does
+    /// not wait long for what is read from the source, so one that is missing is waited for.
     pub async fn metric(&self, name: &str) -> f64 {
-        let (_, text) = self.get("/metrics").await;
-        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-        let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-        value.unwrap_or_else(|| panic!("{name} is not in\n{text}"))
+        until(&format!("{name} is among the metrics"), PATIENCE, async || {
+            let (_, text) = self.get("/metrics").await;
+            let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+            line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).ok_or(text)
+        })
+        .await
     }
 
     /// Status code and body; `body` is sent as JSON unless it is empty.

@@ -27,8 +27,12 @@ async fn a_source_that_is_down_at_start_is_waited_for() {
         Ok(())
     })
     .await;
-    let (code, body) = daemon.get("/readyz").await;
-    assert!(code == 503 && body.contains("waiting for the source"), "{code} {body}");
+    // It is logged first.
+    until("the probe says so too", PATIENCE, async || match daemon.get("/readyz").await {
+        (503, body) if body.contains("waiting for the source") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
     assert_eq!(daemon.get("/livez").await.0, 200);
     world.source_server().await.start_again().await.expect("it starts again");
     daemon.wait_ready().await;

@@ -54,15 +54,9 @@ async fn assert_sound(world: &World) {
     world.wait_in_step().await;
     oracle::assert_equal(world).await;
     history::assert_sound(world).await;
-    assert_eq!(
-        world
-            .source
-            .query_text(
-                "select count(*) from offtake.outgoing_request where leased_until is not null"
-            )
-            .await,
-        "0"
-    );
+    // A daemon that has just started may still visit what is in step.
+    let leased = "select count(*) from offtake.outgoing_request where leased_until is not null";
+    world.source.wait_text(leased, "0").await;
     for tenant in world.tenants() {
         let states = history::states(&tenant.destination).await;
         assert!(states > 50, "{} saw {states} states only", tenant.name);
@@ -311,19 +305,21 @@ async fn servers_that_take_no_more_connections_are_waited_for() {
 /// Ends the daemon's sessions and takes their connections, until the daemon has none.
 async fn take_every_connection(database: &Database) -> Vec<Client> {
     let mut taken = Vec::new();
-    let session = database.session().await;
     until("the daemon has no session", PATIENCE, async || {
-        session
-            .simple_query("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'offtake%'")
-            .await
-            .unwrap();
+        let before = taken.len();
+        let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'offtake%'";
+        let ended = database.query_text(end).await;
         while let Ok((client, connection)) = tokio_postgres::connect(&database.url(), NoTls).await {
             tokio::spawn(connection);
             taken.push(client);
         }
         let left = "select count(*) from pg_stat_activity where application_name like 'offtake%'";
         let left = database.query_text(left).await;
-        if left == "0" { Ok(()) } else { Err(left) }
+        // A session that was ended in this round may leave its connection after the look for one.
+        match (ended.as_str(), left.as_str(), taken.len() - before) {
+            ("0", "0", 0) => Ok(()),
+            found => Err(format!("{found:?}")),
+        }
     })
     .await;
     taken

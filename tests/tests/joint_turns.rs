@@ -1,6 +1,8 @@
 //! Destinations in databases of their own, which are due at the same time: their turns read and
 //! mirror together, and each copy is as if its turn were alone.
 
+use std::time::{Duration, Instant};
+
 use offtake_tests::proxy::Cut;
 use offtake_tests::workload::Workload;
 use offtake_tests::{Daemon, PATIENCE, Plan, World, history, oracle, until};
@@ -33,7 +35,6 @@ const DEBUG: &str = "warn,offtake=info,offtake_sync::turn=debug";
 fn plan(tenants: usize) -> Plan {
     World::with_tenants((0..tenants).map(|n| format!("t{n}")))
         .mappings(&[("notes", NOTES), ("marks", MARKS)])
-        .setting("/poller/lease", "2s")
         .without_init()
 }
 
@@ -99,18 +100,24 @@ async fn changes_of_many_databases_are_read_and_mirrored_together() {
         // Rows go from tenant to tenant.
         "update note n set tenant = (select m.tenant from note m where m.id = (n.id + 1) % 24)",
     ];
-    for statement in statements {
-        let read = together(&daemon, "read_together");
-        let mirrored = together(&daemon, "mirrored_together");
-        all_at_once(&world, &daemon, statement).await;
-        world.wait_in_step().await;
-        oracle::assert_equal(&world).await;
-        assert!(together(&daemon, "read_together") > read, "{statement}: each read alone");
-        assert!(
-            together(&daemon, "mirrored_together") > mirrored,
-            "{statement}: each mirrored alone"
-        );
+    // A turn waits a quarter of a second for others. Where the machine stands still for longer,
+    // each goes alone for a while; then all statements are written once more.
+    let (mut alone, began) = (statements.to_vec(), Instant::now());
+    while !alone.is_empty() && began.elapsed() < PATIENCE {
+        for statement in statements {
+            let read = together(&daemon, "read_together");
+            let mirrored = together(&daemon, "mirrored_together");
+            all_at_once(&world, &daemon, statement).await;
+            world.wait_in_step().await;
+            oracle::assert_equal(&world).await;
+            if together(&daemon, "read_together") > read
+                && together(&daemon, "mirrored_together") > mirrored
+            {
+                alone.retain(|one| *one != statement);
+            }
+        }
     }
+    assert!(alone.is_empty(), "each read or mirrored alone: {alone:?}");
     let mirrored = "
         select string_agg(m.mapping || m.sequence_id || coalesce(m.target_identity, '-'), ',' order by m.mapping)
           from offtake.destination_mapping m join offtake.destination d using (destination_id)
@@ -185,9 +192,14 @@ async fn turns_that_waited_for_a_reader_are_read_together_afterwards() {
     let others = format!("update note set body = 'second' where tenant <> '{slow}'");
     world.source.execute(&others).await;
     world.wait_in_step().await;
-    let read = together(&daemon, "read_together");
-    all_at_once(&world, &daemon, "update note set body = 'third'").await;
-    world.wait_in_step().await;
+    // A machine that stands still for a moment has turns go alone, too. If the wait counted, they
+    // would for three times as long as this.
+    const TOGETHER_WITHIN: Duration = Duration::from_secs(5);
+    let (read, began) = (together(&daemon, "read_together"), Instant::now());
+    while together(&daemon, "read_together") == read && began.elapsed() < TOGETHER_WITHIN {
+        all_at_once(&world, &daemon, "update note set body = body || '.'").await;
+        world.wait_in_step().await;
+    }
     assert!(together(&daemon, "read_together") > read, "each read alone");
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -225,7 +237,7 @@ async fn a_daemon_killed_within_joint_turns_loses_nothing() {
 /// are completed: each of them asks again, alone.
 #[tokio::test]
 async fn replies_that_the_source_loses_leave_nothing_owed() {
-    let (world, daemon) = made(plan(24).proxied_source()).await;
+    let (world, daemon) = made(plan(24).setting("/poller/lease", "2s").proxied_source()).await;
     world.allow("*");
     for cut in [Cut::before_reply("commit").times(12), Cut::before_reply("delete").times(3)] {
         let change = "update note set body = body || '+'; update mark set value = 2";

@@ -274,6 +274,7 @@ async fn rows_that_vanish_without_an_error_are_noticed() {
         .await;
         acme.execute("drop function meddle() cascade").await;
         world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+        world.wait_in_step().await;
         oracle::assert_equal(&world).await;
     }
     daemon.stop().await;
@@ -311,6 +312,7 @@ async fn row_level_security_is_noticed() {
     .await;
     acme.execute("alter table items disable row level security").await;
     world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
     acme.execute(&format!("drop owned by {role}; drop role {role}")).await;

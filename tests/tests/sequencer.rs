@@ -1,17 +1,15 @@
 //! The sequencer against a database: numbering, tenants that are looked up, dependants, and the
 //! lock.
 
-use std::time::Duration;
-
 use offtake_postgres::{ConnectionString, PooledConnection, SourcePool};
 use offtake_sequencer::{Numbering, Tick, tick};
-use offtake_tests::{Database, Source};
+use offtake_tests::{Database, PATIENCE, Source};
 
 const ROWS: i64 = 10_000;
 
 async fn pooled(source: &Database) -> PooledConnection {
     let url = ConnectionString::source(&source.url()).expect("the harness gives a usable URL");
-    SourcePool::new(url, Duration::from_secs(5), 1).get().await.expect("the source answers")
+    SourcePool::new(url, PATIENCE, 1).get().await.expect("the source answers")
 }
 
 /// Ticks until no captured change is left. Returns how many changes all ticks appended.

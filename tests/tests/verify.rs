@@ -415,12 +415,12 @@ async fn more_rows_that_cannot_be_printed_than_a_person_reads_fail_the_compariso
 #[tokio::test]
 async fn a_range_that_takes_too_long_is_compared_in_smaller_ones() {
     let slow = "create function public.printed(text) returns text immutable language plpgsql as
-                $$ begin perform pg_sleep(0.002); return $1; end $$;";
+                $$ begin perform pg_sleep(0.004); return $1; end $$;";
     let table = "create table items (id text collate \"C\" primary key, name text)";
     let pair = Pair::new(&format!("{slow} {ITEM_TABLE}"), PRINTED_ITEMS, table).await;
     pair.copy("items", "select id, name from public.item where tenant = 'acme'").await;
     pair.destination.execute("update items set name = 'other' where id = 'a-4'").await;
-    let statement_timeout = Duration::from_millis(500);
+    let statement_timeout = Duration::from_millis(1500);
     let options = Options { range_rows: 10_000, statement_timeout, ..options() };
     let report = pair.verify_with(&options).await.unwrap_or_else(|e| panic!("{}", e.message()));
     assert_eq!((counts(&report), report.rechecked), ([1000, 0, 0, 1, 0], 1), "{report:#?}");

@@ -188,7 +188,9 @@ async fn a_right_copy_is_never_called_different_under_load() {
         while runs < 3 || (rechecked == 0 && runs < 30) {
             runs += 1;
             let (code, found) = verify(&world, &[]).await;
-            assert_eq!((code, counts(&found)), (Some(0), [0; 4]), "{found:#}");
+            let [differing @ .., unsettled] = counts(&found);
+            assert_eq!(differing, [0; 3], "{found:#}");
+            assert_eq!(code, Some(if unsettled > 0 { 3 } else { 0 }), "{found:#}");
             rechecked += found["report"]["rechecked"].as_u64().unwrap_or(0);
         }
         stop.cancel();

@@ -203,6 +203,8 @@ async fn a_command_that_is_running_is_no_daemon() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     daemon.stop().await;
+    // The command counts sessions.
+    world.source.wait_left().await;
     world.source.execute("create table customer (tenant_id text, url text)").await;
     world.configure(|c| c["destinations"]["query"] = "select * from customer".into());
     let holder = world.source.connect().await;

@@ -63,7 +63,8 @@ async fn is_exact_after_kills_and_faults(kind: Kind) {
         (proxy.url(&database.url()), proxy)
     });
     copying.to = destination.as_ref().map(|(url, _)| url.clone());
-    let arguments = "--table orders --batch-rows 4000 --attempts 20";
+    // So slow that the run goes on for seconds after the test has seen how far it is.
+    let arguments = "--table orders --batch-rows 4000 --rate 6/s --attempts 20";
     for _ in 0..3 {
         killed(&copying, arguments, 20_000).await;
     }

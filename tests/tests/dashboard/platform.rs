@@ -1,7 +1,5 @@
 //! The platform's view: where changes are and what waits, and the last quarter of an hour.
 
-use std::time::Duration;
-
 use offtake_tests::browser::Browser;
 use offtake_tests::samples::USERS;
 use offtake_tests::{Daemon, World};
@@ -32,13 +30,15 @@ async fn the_picture_shows_what_waits_before_each_loop_and_the_charts_what_was_d
     for (fuse, before) in [("sequencer", "captured"), ("poller", "numbered"), ("sync", "owed")] {
         world.succeed(&["fuse", "off", fuse, "--reason", "<i>a drill</i>"]).await;
         page.wait_for(&format!("{}.includes('<i>a drill</i>')", of_loop(fuse))).await;
-        // It acts within a second; a change before that would not wait.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // A change before the fuse acts would not wait.
+        daemon.wait_fuse(fuse, true).await;
+        daemon.wait_round(fuse).await;
         world.source.execute(change).await;
         page.wait_for(&format!("{} > 0", waits(before))).await;
         page.wait_for(&format!("{}.includes('fuse off')", of_loop(fuse))).await;
         if fuse == "sync" {
-            assert_eq!(page.evaluate(&waits("owed")), 2, "two destinations");
+            // Two destinations.
+            page.wait_for(&format!("{} === 2", waits("owed"))).await;
             picture(&mut page, "fuse");
         }
         world.succeed(&["fuse", "on", fuse]).await;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use offtake::command_line::Command as OfOfftake;
-use offtake_tests::World;
 use offtake_tests::samples::TEAMS;
+use offtake_tests::{PATIENCE, World, until};
 use serde_json::Value;
 
 use crate::{command, configuration, read, root, texts, yaml};
@@ -218,12 +218,17 @@ async fn the_manifests_say_what_the_binary_does() {
     let monitor = &yaml(&read(&format!("{FOLDER}/components/monitoring/servicemonitor.yaml")))[0];
     let endpoint = &monitor["spec"]["endpoints"][0];
     assert_eq!(endpoint["port"], "probes");
-    let (code, metrics) = daemon.get(endpoint["path"].as_str().unwrap()).await;
-    assert_eq!(code, 200, "{metrics}");
     let scaler =
         &yaml(&read(&format!("{FOLDER}/components/autoscaling/horizontalpodautoscaler.yaml")))[0];
     let metric = scaler["spec"]["metrics"][0]["external"]["metric"]["name"].as_str().unwrap();
-    assert!(metrics.contains(&format!("# TYPE {metric} gauge\n")), "no {metric}");
+    // A scrape does not wait long for a reading of the source.
+    until(&format!("{metric} is among the metrics"), PATIENCE, async || {
+        let (code, metrics) = daemon.get(endpoint["path"].as_str().unwrap()).await;
+        assert_eq!(code, 200, "{metrics}");
+        let there = metrics.contains(&format!("# TYPE {metric} gauge\n"));
+        if there { Ok(()) } else { Err(metrics) }
+    })
+    .await;
     daemon.stop().await;
 }
 

@@ -93,8 +93,13 @@ async fn cycles_and_trees_arrive_whole() {
     world.allow("rows_quarantined");
     let daemon = world.daemon().await;
     wait_there(&world, "select to_regclass('owners') is not null", "t").await;
-    world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
-    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    // Rows may be set aside until both copies are complete.
+    until("acme is in sync", PATIENCE, async || {
+        world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
+        let told = world.told(&daemon, "acme").await;
+        if told["state"] == "in_sync" { Ok(()) } else { Err(told.to_string()) }
+    })
+    .await;
     oracle::assert_equal(&world).await;
     write(&world, "update owner set home = id").await;
     for n in 1000..1005 {

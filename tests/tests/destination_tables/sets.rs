@@ -62,6 +62,8 @@ async fn a_row_that_does_not_fit_keeps_its_old_version_and_the_set_arrives() {
     )
     .await;
     write(&world, "update seat set place = 1000 where id = 3").await;
+    // A retry before that would find the place of row 4 taken, and the next one is minutes away.
+    wait_there(&world, "select place from seats where id = 3", "1000").await;
     world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
     wait_quarantined(&world, "").await;
     world.wait_in_step().await;

@@ -75,11 +75,13 @@ async fn the_first_run_of_the_readme_works_word_for_word() {
         script = script.replace(line, replaced);
     }
     // What a person does in between takes longer than the first copies.
-    let wait = "until offtake sync --tenant \"$ACME\" --wait 30s; do sleep 0.1; done";
+    let wait = "for tenant in \"$ACME\" \"$GLOBEX\"; do \
+                until offtake sync --tenant \"$tenant\" --wait 30s; do sleep 0.1; done; done";
     script = script.replace("offtake status ", &format!("{wait}\nofftake status "));
     let path = on_the_path(folder);
     let mut command = bash(folder, &path, &format!("trap 'kill $(cat daemon)' EXIT\n{script}"));
     command.env("OFFTAKE_SOURCE_URL", world.source.url());
+    command.env("GLOBEX", world.id("globex"));
     command.env("ACME", world.id("acme")).env("ACME_URL", world.tenant("acme").destination.url());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = said(&output);

@@ -29,23 +29,27 @@ fn open_folder() -> tempfile::TempDir {
 #[test]
 fn the_demo_ends_with_equal_copies_and_leaves_nothing_behind() {
     let folder = open_folder();
-    let arguments = ["--tenants", "2", "--for", "4s", "--rate", "100"];
+    let arguments = ["--tenants", "2", "--for", "8s", "--rate", "100"];
     let mut running = demo(folder.path(), &arguments).spawn().unwrap();
-    let (mut said, mut typed) = (String::new(), 0);
+    let (mut said, mut typed) = (String::new(), Vec::new());
     for line in BufReader::new(running.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         // What it tells the user to type works as it stands there, also where the program is not on
-        // the path.
+        // the path. Typed at once: the demo does not wait for it.
         if line.starts_with("  psql ") || line.contains(" status --config ") {
-            let shell = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).output();
-            let shell = shell.unwrap();
-            assert!(shell.status.success(), "{line}\n{}", String::from_utf8_lossy(&shell.stderr));
-            typed += 1;
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &line]).stdin(Stdio::null());
+            let shell = shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            typed.push((line.clone(), shell));
         }
         said.push_str(&line);
         said.push('\n');
     }
-    assert_eq!(typed, 4, "{said}");
+    assert_eq!(typed.len(), 4, "{said}");
+    for (line, shell) in typed {
+        let shell = shell.wait_with_output().unwrap();
+        assert!(shell.status.success(), "{line}\n{}", String::from_utf8_lossy(&shell.stderr));
+    }
     let output = running.wait_with_output().unwrap();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("All 14 copies equal their queries."), "{said}");

@@ -193,7 +193,7 @@ async fn an_answer_that_arrives_after_its_lease_settles_nothing() {
     let receiver = Receiver::start().await;
     let count = AtomicUsize::new(0);
     receiver.play(move |_| match count.fetch_add(1, Ordering::Relaxed) {
-        0 => Play::Status(404).after(Duration::from_secs(3)),
+        0 => Play::Status(404).after(Duration::from_secs(10)),
         1 => Play::Status(500),
         _ => Play::OK,
     });

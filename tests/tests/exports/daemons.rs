@@ -245,7 +245,8 @@ async fn a_worker_that_is_late_changes_nothing_of_a_cancelled_or_deleted_export(
     world.configure(|c| c["exports"]["work"] = "1ms".into());
     let (daemon, id) = late_worker(&world).await;
     // The last part of a snapshot is stored when the snapshot has ended.
-    let held = "select count(*) from pg_stat_activity where state like 'idle in transaction%'";
+    let held = "select count(*) from pg_stat_activity
+                 where datname = current_database() and state like 'idle in transaction%'";
     world.source.wait_text(held, "0").await;
     world.succeed(&["export", "delete", &id, "--yes"]).await;
     go_on(&daemon).await;

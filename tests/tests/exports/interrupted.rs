@@ -273,9 +273,9 @@ async fn an_export_that_was_taken_over_is_left_alone() {
     let export = the_only_export(&world).await;
     let id = export["id"].as_str().unwrap();
     // As if its lease had run out while it was frozen.
-    end_lease(&world).await;
     let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
+    end_lease(&world).await;
     world.succeed(&["export", "resume", id]).await;
     assert_whole(&world);
     kill_process(pid, Signal::CONT).unwrap();
@@ -301,8 +301,13 @@ async fn a_command_that_is_late_at_the_end_replaces_no_file() {
     let whole = folder(&world, "files");
     until("the files are written beside the parts", PATIENCE, async || {
         let entries = std::fs::read_dir(&whole).into_iter().flatten().flatten();
-        let found = entries.map(|entry| entry.path().join("whole.a1/items.csv.gz"));
-        if found.into_iter().any(|path| path.exists()) { Ok(()) } else { Err("none".to_owned()) }
+        let mut found = entries.map(|entry| entry.path().join("whole.a1/items.csv.gz"));
+        let reached = std::fs::read_to_string(points.with_extension("reached"));
+        let paused = reached.is_ok_and(|reached| reached.contains("export.before_manifest"));
+        match paused && found.any(|path| path.exists()) {
+            true => Ok(()),
+            false => Err(format!("the command pauses: {paused}")),
+        }
     })
     .await;
     let export = the_only_export(&world).await;

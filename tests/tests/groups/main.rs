@@ -42,7 +42,7 @@ fn plan() -> Plan {
 /// A world of so many tenants in one database, with a note and a mark each, all copied, and a
 /// daemon that has just written to each of them.
 async fn world(tenants: usize) -> (World, Daemon) {
-    made(plan().setting("/poller/lease", "2s"), tenants).await
+    made(plan(), tenants).await
 }
 
 /// The same of a plan. Where that has a proxy before the database, the daemons take it.
@@ -74,17 +74,18 @@ async fn made(plan: Plan, tenants: usize) -> (World, Daemon) {
 const THERE: &str = "select (select md5(string_agg(n::text, ',' order by tenant_id, id)) from notes n where tenant_id like 't%'),
     (select md5(string_agg(m::text, ',' order by tenant_id, id)) from marks m where tenant_id like 't%')";
 
-/// Waits until the copies are those rows, and nothing is owed.
+/// Waits until the copies are those rows, and nothing is owed. That is asked last: before, what is
+/// written may not be owed yet.
 async fn wait_equal(world: &World) {
     let here = THERE
         .replace("notes n", "note n")
         .replace("marks m", "mark m")
         .replace("tenant_id", "tenant");
     until("the copies are equal and nothing is owed", PATIENCE, async || {
-        let owed =
-            world.source.try_query_text("select count(*) from offtake.outgoing_request").await?;
         let source = world.source.try_query_text(&here).await?;
         let there = world.tenant("first").destination.try_query_text(THERE).await?;
+        let owed =
+            world.source.try_query_text("select count(*) from offtake.outgoing_request").await?;
         if owed == "0" && there == source {
             Ok(())
         } else {

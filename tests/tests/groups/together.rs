@@ -2,7 +2,7 @@
 
 use offtake_tests::PATIENCE;
 
-use super::{assert_told, counted, wait_equal, wait_together, world};
+use super::{assert_told, counted, made, plan, wait_equal, wait_together, world};
 
 /// Each tenant's turn alone was a batch, a read and three transactions.
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn the_name_of_a_daemon_that_begins_goes_with_the_rows() {
 /// tenant with all of its rows.
 #[tokio::test]
 async fn a_daemon_killed_within_a_group_loses_and_repeats_nothing() {
-    let (world, mut daemon) = world(40).await;
+    let (world, mut daemon) = made(plan().setting("/poller/lease", "2s"), 40).await;
     world.allow("*");
     let points =
         ["sync.after_begin", "sync.before_commit", "sync.after_commit", "sync.before_complete"];
@@ -123,7 +123,7 @@ async fn first_copies_of_many_are_exact_whatever_is_there() {
 /// before and after the commit of their rows, and before the source is told.
 #[tokio::test]
 async fn a_daemon_killed_within_first_copies_of_many_loses_nothing() {
-    let (world, daemon) = world(20).await;
+    let (world, daemon) = made(plan().setting("/poller/lease", "2s"), 20).await;
     world.allow("*");
     daemon.stop().await;
     let there = &world.tenant("first").destination;

@@ -39,6 +39,7 @@ pub(crate) async fn are_set_aside(kind: CopyKind) {
     write(&world, "update item set name = name || '?' where {acme} and id = 9").await;
     wait_quarantined(&world, "").await;
     world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }

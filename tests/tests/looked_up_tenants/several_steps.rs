@@ -235,9 +235,10 @@ async fn ways_cut_while_a_tick_runs_leave_the_old_tenant() {
         ),
     ];
     for (first, second) in pairs {
+        let before = daemon.failpoint_count("sequencer.after_stamp");
         daemon.set_failpoint("sequencer.after_stamp", "pause").await;
         world.source.execute(&first).await;
-        daemon.wait_at_failpoint("sequencer.after_stamp", 1).await;
+        daemon.wait_at_failpoint("sequencer.after_stamp", before + 1).await;
         world.source.execute(second).await;
         daemon.clear_failpoint("sequencer.after_stamp").await;
         check(&world).await;

@@ -77,7 +77,7 @@ fn edited_mappings(world: &World, first_id: &str) -> PathBuf {
 }
 
 /// Puts the edit into the daemon's folder, and waits until it has exactly the effect that the
-/// preview showed.
+/// preview showed, in both copies.
 async fn go_live(world: &World, edited: &Path, changed: u32) {
     std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
     write(
@@ -86,18 +86,19 @@ async fn go_live(world: &World, edited: &Path, changed: u32) {
         &std::fs::read_to_string(edited.join("teams.yaml")).expect("it was written"),
     );
     offtake_tests::until("the edit is in effect", offtake_tests::PATIENCE, async || {
-        let there = &world.tenant("acme").destination;
-        let found = there
-            .try_query_text(
-                "select count(*) from teams where display_name like '%!' and tags is not null",
-            )
-            .await?;
-        let all = there.try_query_text("select count(*) from teams").await?;
-        if found == changed.to_string() && all == found {
-            Ok(())
-        } else {
-            Err(format!("{found} of {all}, not {changed}"))
+        for (tenant, changed) in [("acme", changed), ("globex", changed + 1)] {
+            let there = &world.tenant(tenant).destination;
+            let found = there
+                .try_query_text(
+                    "select count(*) from teams where display_name like '%!' and tags is not null",
+                )
+                .await?;
+            let all = there.try_query_text("select count(*) from teams").await?;
+            if found != changed.to_string() || all != found {
+                return Err(format!("{tenant}: {found} of {all}, not {changed}"));
+            }
         }
+        Ok(())
     })
     .await;
 }

@@ -37,7 +37,7 @@ async fn a_command_that_needs_a_daemon_says_so_and_works_once_one_runs() {
 #[tokio::test]
 async fn an_address_that_is_taken_is_replaced_by_another() {
     let mut world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
-    let first = world.daemon().await;
+    let mut first = world.daemon().await;
     let taken = format!("127.0.0.1:{}", first.port());
     for setting in ["listen", "probes"] {
         world.configure(|c| c["http"][setting] = taken.clone().into());
@@ -54,7 +54,9 @@ async fn an_address_that_is_taken_is_replaced_by_another() {
     world.configure(|c| c["http"] = json!({ "listen": taken }));
     let (_, told) = offtake(&world, &["run"]).await;
     assert!(remedy(&told).contains("or stop what listens there"), "{told}");
-    first.stop().await;
+    first.terminate();
+    // It keeps the port from other tests until it is dropped.
+    assert!(first.wait_exit(PATIENCE).await.success());
     let second = world.spawn_daemon(&[]);
     second.wait_logged("ready").await;
 }

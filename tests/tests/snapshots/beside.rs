@@ -1,7 +1,7 @@
 //! A restore beside daemons, other restores and a network that fails.
 
 use offtake_tests::proxy::Cut;
-use offtake_tests::{PATIENCE, Plan, World, beside, oracle};
+use offtake_tests::{PATIENCE, Plan, World, beside, oracle, until};
 
 use super::Snapshots;
 use super::making::rows;
@@ -133,6 +133,8 @@ async fn a_pause_lasts_only_once_the_restore_has_committed() {
         snapshots.world.set_variable("FAILPOINTS", &format!("restore.{point}=abort"));
         assert_eq!(snapshots.run(command).await.code, -1);
         snapshots.world.set_variable("FAILPOINTS", "");
+        // The server notices that the session is gone, and gives its locks back.
+        snapshots.world.tenant("acme").destination.wait_left().await;
         assert_eq!(snapshots.told(PAUSE).await, PAUSED_FOR_A_TIME, "{point}");
     }
     // The next one goes on where that one died, and ends its pause.
@@ -161,7 +163,18 @@ async fn of_two_restores_at_once_one_commits() {
     let (one, other) = (snapshots.make("acme").await, snapshots.make("acme").await);
     let acme = snapshots.world.id("acme").to_owned();
     // Each has staged its rows before the other has committed.
-    snapshots.world.set_variable("FAILPOINTS", "restore.staged=sleep(1500)");
+    let points = snapshots.world.folder().join("points.txt");
+    std::fs::write(&points, "restore.staged=pause\n").unwrap();
+    snapshots.world.set_variable("OFFTAKE_FAILPOINTS_FILE", points.to_str().unwrap());
+    let both_staged = async {
+        let reached = points.with_extension("reached");
+        until("both have staged their rows", PATIENCE, async || {
+            let reached = std::fs::read_to_string(&reached).unwrap_or_default();
+            if reached.lines().count() == 2 { Ok(()) } else { Err(reached) }
+        })
+        .await;
+        std::fs::write(&points, "").unwrap();
+    };
     let there = &snapshots.world.tenant("acme").destination;
     let items = rows(there, "items").await;
     there.execute("delete from items where id <= 3").await;
@@ -169,7 +182,8 @@ async fn of_two_restores_at_once_one_commits() {
         ["restore", &one, "--tenant", &acme, "--yes"],
         ["restore", &other, "--tenant", &acme, "--yes"],
     ];
-    let (a, b) = tokio::join!(snapshots.run(&restores[0]), snapshots.run(&restores[1]));
+    let (a, b, ()) =
+        tokio::join!(snapshots.run(&restores[0]), snapshots.run(&restores[1]), both_staged);
     let (done, refused) = if a.code == 0 { (a, b) } else { (b, a) };
     done.assert_says(0, &["restored 210 rows"]);
     refused.assert_says(1, &["wrote there meanwhile", "run it again", "nothing was changed there"]);

@@ -94,6 +94,8 @@ async fn a_snapshot_takes_two_sessions_of_the_source() {
                     having bool_or(state = 'active' and query ilike 'copy%')";
     for (kind, rows) in [("rows", "210"), ("source", "220")] {
         let mut seen = Vec::new();
+        // Those of the command before.
+        source.wait_left().await;
         let create = ["create", "--tenant", &tenant, "--kind", kind, "--json"];
         let made = beside(snapshots.run(&create), async || {
             let count = source.try_query_text(sessions).await.unwrap();
@@ -116,27 +118,39 @@ async fn a_table_that_is_truncated_meanwhile_leaves_no_hole() {
     let snapshots = Snapshots::of(&["acme"]).await;
     snapshots.world.write_mapping("items", &slow());
     let source = &snapshots.world.source;
-    let reading = "select count(*) from pg_stat_activity where datname = current_database() \
-                   and application_name like 'offtake%' and state = 'active' and query ilike 'copy%'";
+    let reading = "select coalesce(min(pid || ' ' || query_start), '') from pg_stat_activity \
+                   where datname = current_database() and application_name like 'offtake%' \
+                   and state = 'active' and query ilike 'copy%'";
     let mut truncated = false;
-    // A snapshot of so few rows may be over before it is seen reading.
+    // A snapshot of so few rows may be over before it is seen reading, or before the table is
+    // truncated. It is truncated in time where the same statement reads before and after that.
     let mut id = String::new();
     for _ in 0..10 {
         if truncated {
             break;
         }
+        let mut tried = false;
         id = beside(snapshots.make("acme"), async || {
-            let reads = source.query_text(reading).await != "0";
-            if reads && !truncated {
+            let reads = source.query_text(reading).await;
+            if !reads.is_empty() && !tried {
+                tried = true;
                 source
                     .execute(
                         "begin; truncate other; update item set name = 'after' where id = 200; commit",
                     )
                     .await;
-                truncated = true;
+                truncated = source.query_text(reading).await == reads;
             }
         })
         .await;
+        if tried && !truncated {
+            let as_before = format!(
+                "update item set name = null where id = 200;
+                 insert into other select '{}', n, 'body' from generate_series(1, 10) n",
+                snapshots.world.id("acme")
+            );
+            source.execute(&as_before).await;
+        }
     }
     assert!(truncated, "it was not seen reading");
     let unpacked = unpack(&snapshots.archive(&id));
@@ -297,19 +311,24 @@ async fn a_snapshot_of_some_mappings_says_so() {
 async fn a_snapshot_that_takes_too_long_fails_and_leaves_nothing() {
     let mut snapshots = Snapshots::of(&["acme"]).await;
     snapshots.world.configure(|configuration| {
-        configuration["snapshots"] = serde_json::json!({ "max_duration": "1s" });
+        configuration["snapshots"] = serde_json::json!({ "max_duration": "4s" });
     });
-    snapshots.world.write_mapping("items", &slow());
+    // Six seconds for the tenant's rows.
+    let function = "create function slowly(numeric) returns numeric stable language plpgsql as
+        $$ begin perform pg_sleep(0.03); return $1; end $$";
+    snapshots.world.source.execute(function).await;
+    let slow = super::ITEMS.replace("i.amount from", "slowly(i.amount) as amount from");
+    snapshots.world.write_mapping("items", &slow);
     let tenant = snapshots.world.id("acme").to_owned();
     let failed = snapshots.run(&["create", "--tenant", &tenant]).await;
     let remedies = ["snapshots.max_duration", "--mapping", "offtake export create"];
-    failed.assert_says(1, &[&["after 1 seconds", "vacuum"], &remedies[..]].concat());
+    failed.assert_says(1, &[&["after 4 seconds", "vacuum"], &remedies[..]].concat());
     // A snapshot of the kind `source` has no mappings to leave out.
-    snapshots.world.source.execute(&lazy(0.3, &tenant)).await;
+    snapshots.world.source.execute(&lazy(0.6, &tenant)).await;
     let lazy = serde_json::json!([{ "table": "public.lazy", "tenant": "public.waits(tenant)" }]);
     snapshots.world.configure(|c| c["snapshots"]["tables"] = lazy);
     let of_source = snapshots.run(&["create", "--tenant", &tenant, "--kind", "source"]).await;
-    of_source.assert_says(1, &["after 1 seconds", "vacuum", "raise snapshots.max_duration"]);
+    of_source.assert_says(1, &["after 4 seconds", "vacuum", "raise snapshots.max_duration"]);
     assert!(!of_source.complained.contains("--mapping"), "{of_source:?}");
     let (left, listed) = (files_of(&snapshots), snapshots.run(&["list", "--all", "--json"]).await);
     assert_eq!(left, [] as [String; 0], "{:?}", listed.told);

@@ -204,7 +204,9 @@ async fn a_restore_killed_at_any_step_is_before_or_after() {
         let killed = snapshots.run(&restore).await;
         assert_eq!(killed.code, -1, "{point}: {killed:?}");
         snapshots.world.set_variable("FAILPOINTS", "");
-        // The server notices that the session is gone, and nothing is left to sweep.
+        // The servers notice that the sessions are gone, and nothing is left to sweep.
+        snapshots.world.source.wait_left().await;
+        snapshots.world.tenant("acme").destination.wait_left().await;
         let staged = "select count(*) from pg_class where relname ~ '^offtake_[0-9a-f]{16}$'";
         snapshots.world.tenant("acme").destination.wait_text(staged, "0").await;
         let expected = if point == "restore.after_commit" { &restored } else { &before };

@@ -1,6 +1,6 @@
 //! A tenant's own rows go back into the tables of the source, and nobody else's change.
 
-use offtake_tests::{Daemon, World, oracle};
+use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use serde_json::json;
 
 use super::{Ended, Snapshots};
@@ -208,6 +208,12 @@ async fn a_tenants_deleted_rows_come_back_and_nobody_elses_change() {
     let done = snapshots.bring_back(&id, &["--yes"]).await;
     done.assert_says(0, &["restored 89 rows", "copies follow"]);
     let added = "offtake_restore_rows_total{operation=\"add\"}";
+    // A scrape does not wait for a source that answers late.
+    until("the added rows are told", PATIENCE, async || match daemon.metric(added).await {
+        rows if rows > 0.0 => Ok(()),
+        rows => Err(rows.to_string()),
+    })
+    .await;
     assert_eq!(daemon.metric(added).await, 89.0);
     let again = snapshots.bring_back(&id, &["--dry-run"]).await;
     again.assert_says(0, &["nothing is to be restored"]);

@@ -125,9 +125,10 @@ async fn check_and_preview_look_into_a_file() {
     world.wait_in_step().await;
     let told = world.succeed(&["check", "--connect", "--verbose"]).await;
     assert!(!told.contains("differs") && !told.contains(" is TEXT there"), "{told}");
+    // A daemon would take the changed mapping over within a second.
+    daemon.stop().await;
     let other = crate::ITEMS.replace("i.name from", "upper(i.name) as name from");
     world.write_mapping("items", &other);
     let told = world.succeed(&["preview", "--changed"]).await;
     assert!(told.contains("300"), "{told}");
-    daemon.stop().await;
 }

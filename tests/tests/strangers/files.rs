@@ -8,9 +8,11 @@ use offtake_tests::{Daemon, PATIENCE, World, until};
 
 use super::{assert_probes_answer, offtake, probe};
 
+/// Puts a pipe in the place of a file. At no moment is nothing there: that would be a removal.
 fn make_pipe(path: &Path) {
-    let _ = std::fs::remove_file(path);
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    let beside = path.with_extension("pipe");
+    assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
+    std::fs::rename(beside, path).unwrap();
 }
 
 /// The daemon answers, and its loops make progress.
@@ -80,8 +82,7 @@ async fn a_pipe_in_place_of_a_file_stops_nothing() {
         }
     })
     .await;
-    std::fs::remove_file(&users).unwrap();
-    std::fs::write(&users, &text).unwrap();
+    world.write_mapping("users", &text);
     wait_error(&daemon, None).await;
     daemon.stop().await;
 }

@@ -155,9 +155,12 @@ async fn probes_may_have_a_listener_of_their_own() {
     .await;
     assert!(answer(port.number(), "/livez").await.ends_with("\r\n\r\nok\n"));
     assert!(answer(port.number(), "/readyz").await.contains(r#""loops":["#));
-    assert!(
-        answer(port.number(), "/metrics").await.contains("offtake_requests_owed{kind=\"sync\"} ")
-    );
+    // A scrape does not wait for a slow source: what it tells is in a later one.
+    until("the metrics have what the source tells", PATIENCE, async || {
+        let told = answer(port.number(), "/metrics").await;
+        if told.contains("offtake_requests_owed{kind=\"sync\"} ") { Ok(()) } else { Err(told) }
+    })
+    .await;
     drop(held);
     // It has nothing else, and so needs no token and no loopback name.
     for path in ["/", "/api/v1/status", "/api/v1/events", "/assets/dashboard.js", "/livez/"] {

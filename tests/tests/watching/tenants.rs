@@ -78,7 +78,8 @@ async fn the_worst_destinations_have_series_where_they_are_asked_for() {
 
 #[tokio::test]
 async fn metrics_name_tenants_only_to_whom_may_know_them() {
-    let probes = ReservedPort::any().expect("a free port").number();
+    let port = ReservedPort::any().expect("a free port");
+    let probes = port.number();
     let plan = World::with_tenants(["acme"])
         .setting("/http/read_token", TOKEN)
         .setting("/http/probes", format!("127.0.0.1:{probes}"));

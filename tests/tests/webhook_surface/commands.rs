@@ -141,6 +141,8 @@ async fn what_is_paused_or_disabled_goes_on_where_it_stopped() {
     assert!(fuses.contains("webhooks"), "{fuses}");
     assert!(done(&world, "resume", &[]).await.contains("goes on"));
     receiver.wait_requests(1).await;
+    // A turn that is stopped before it has recorded an event tells it again.
+    until_shown(&world, "it is in sync", |w| w["state"] == "in_sync").await;
     assert!(done(&world, "resume", &[]).await.contains("was not paused"));
 
     let text = done(&world, "disable", &["--reason", "they moved"]).await;

@@ -33,6 +33,9 @@ async fn told(options: Value) -> (World, Receiver, Daemon) {
     let daemon = world.daemon().await;
     let registered = "select count(*) from offtake.webhook_mapping";
     world.source.wait_text(registered, "1").await;
+    // The turn of the registration has ended: what is paused or disabled now is told nothing.
+    let owed = "select count(*) from offtake.outgoing_request where kind = 'webhook'";
+    world.source.wait_text(owed, "0").await;
     (world, receiver, daemon)
 }
 

@@ -42,7 +42,8 @@ async fn a_condition_of_the_file_decides_which_rows_are_told() {
 #[tokio::test]
 async fn keys_only_and_upserts_only() {
     let (world, receivers) =
-        world(&["acme"], json!({ "payload": "key", "events": ["upserted"] })).await;
+        world(&["acme"], json!({ "payload": "key", "events": ["upserted"], "timeout": "20s" }))
+            .await;
     let daemon = world.daemon().await;
     wait_registered(&world, 1).await;
     add_user(&world, "acme", "a").await;
@@ -53,7 +54,7 @@ async fn keys_only_and_upserts_only() {
     .await;
     world.source.execute("delete from project_user").await;
     world.source.wait_text("select exists (select from offtake.deleted_row)::text", "true").await;
-    world.source.wait_text("select count(*)::text from offtake.outgoing_request", "0").await;
+    world.wait_webhooks_told(PATIENCE).await;
     let requests = receivers[0].requests();
     assert_eq!(requests.len(), 1, "{requests:?}");
     assert_eq!(requests[0].body["data"], Value::Null);
@@ -86,6 +87,8 @@ async fn a_fuse_stops_one_webhook_and_a_mapping() {
     let (world, receivers) = world(&["acme", "globex"], json!({})).await;
     let daemon = world.daemon().await;
     wait_registered(&world, 2).await;
+    // The turns of the registration have ended.
+    world.wait_webhooks_told(PATIENCE).await;
     let fuse = format!("webhook:{}/main", world.id("acme"));
     world.succeed(&["fuse", "off", &fuse, "--reason", "test"]).await;
     daemon.wait_fuse(&fuse, true).await;
@@ -114,7 +117,7 @@ async fn a_fuse_stops_one_webhook_and_a_mapping() {
 
 #[tokio::test]
 async fn a_replay_tells_what_changed_once_more_with_new_ids() {
-    let (world, receivers) = world(&["acme"], json!({})).await;
+    let (world, receivers) = world(&["acme"], json!({ "timeout": "20s" })).await;
     let daemon = world.daemon().await;
     wait_registered(&world, 1).await;
     for name in ["a", "b", "c"] {
@@ -142,7 +145,7 @@ async fn a_replay_tells_what_changed_once_more_with_new_ids() {
 /// By default only failures are logged; with `log: all`, requests that were delivered are, too.
 #[tokio::test]
 async fn every_request_is_logged_where_that_is_asked_for() {
-    let (mut world, receivers) = world(&["acme"], json!({})).await;
+    let (mut world, receivers) = world(&["acme"], json!({ "timeout": "20s" })).await;
     world.configure(|configuration| {
         configuration["webhooks"]["attempts"] = json!({ "log": "all", "keep": "1d" });
     });

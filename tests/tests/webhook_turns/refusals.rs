@@ -53,13 +53,15 @@ async fn a_refused_event_is_set_aside_and_the_others_are_told() {
 
 #[tokio::test]
 async fn a_refused_event_is_tried_again_by_itself() {
-    let (world, receivers) = world(&["acme"], json!({})).await;
+    let (world, receivers) = world(&["acme"], json!({ "timeout": "20s" })).await;
     let daemon = world.daemon().await;
     wait_registered(&world, 1).await;
-    refuse(&receivers[0], "bad", 400);
+    // It is refused once: behind the second attempt the schedule waits for an hour.
+    let mut refused = false;
+    receivers[0]
+        .answer(move |_| Answer::of(if std::mem::replace(&mut refused, true) { 200 } else { 400 }));
     add_user(&world, "acme", "bad").await;
-    wait_quarantined(&world, 1).await;
-    receivers[0].answer(|_| Answer::of(200));
+    daemon.wait_logged("event_quarantined").await;
     wait_equal(&world, "acme", &receivers[0]).await;
     wait_quarantined(&world, 0).await;
     let ids: std::collections::BTreeSet<String> =

@@ -8,8 +8,14 @@ use super::*;
 
 #[tokio::test]
 async fn with_a_backfill_every_row_is_told_between_resync_and_backfilled() {
-    let (world, receivers) = world(&["acme"], json!({ "backfill": true })).await;
+    let settings = json!({ "backfill": true, "timeout": "20s" });
+    let (mut world, receivers) = world(&["acme"], settings).await;
     world.fill(1200).await;
+    // What is not numbered yet when a webhook is registered is told as a change. So number it first.
+    let mut webhooks = json!({});
+    world.configure(|configuration| std::mem::swap(&mut configuration["webhooks"], &mut webhooks));
+    world.succeed(&["run", "--once"]).await;
+    world.configure(|configuration| configuration["webhooks"] = webhooks);
     let daemon = world.daemon().await;
     wait_equal(&world, "acme", &receivers[0]).await;
     until("the backfill has ended", PATIENCE, async || {
@@ -78,7 +84,8 @@ async fn nothing_overtakes_a_resync_that_is_not_acknowledged() {
 
 #[tokio::test]
 async fn another_query_is_told_as_a_resync() {
-    let (world, receivers) = world(&["acme"], json!({ "backfill": true })).await;
+    let settings = json!({ "backfill": true, "timeout": "20s" });
+    let (world, receivers) = world(&["acme"], settings).await;
     world.fill(20).await;
     let daemon = world.daemon().await;
     wait_equal(&world, "acme", &receivers[0]).await;
@@ -101,7 +108,8 @@ async fn another_query_is_told_as_a_resync() {
 
 #[tokio::test]
 async fn where_the_log_does_not_go_back_far_enough_a_resync_says_so() {
-    let (world, receivers) = world(&["acme"], json!({ "backfill": true })).await;
+    let settings = json!({ "backfill": true, "timeout": "20s" });
+    let (world, receivers) = world(&["acme"], settings).await;
     let daemon = world.daemon().await;
     wait_equal(&world, "acme", &receivers[0]).await;
     world.source.wait_text("select state from offtake.webhook", "in_sync").await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use offtake_private_server::ReservedPort;
 use offtake_tests::receiver::{Play, Receiver, Request};
 use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::json;
@@ -62,11 +63,9 @@ async fn an_endpoint_that_is_unwell_is_asked_again_with_the_same_id() {
 #[tokio::test]
 async fn an_endpoint_that_is_not_there_is_unwell_and_says_why() {
     let receiver = Receiver::start().await;
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let closed_port = closed.local_addr().unwrap().port();
-    drop(closed);
+    let closed = ReservedPort::any().unwrap();
     let cases = [
-        (format!("http://127.0.0.1:{closed_port}/hook"), "refused"),
+        (format!("http://127.0.0.1:{}/hook", closed.number()), "refused"),
         ("https://receiver.invalid/hook".to_owned(), "receiver.invalid"),
         (format!("https://127.0.0.1:{}/hook", receiver.port()), "reset"),
     ];
@@ -201,6 +200,7 @@ async fn a_500_is_the_event_s_fault_only_if_its_neighbour_is_taken() {
     })
     .await;
     world.wait_webhook(&daemon, "acme", "degraded", &[]).await;
+    world.wait_webhooks_told(PATIENCE).await;
     let names: Vec<_> =
         receiver.rows("users").iter().map(|row| row["display_name"].clone()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
@@ -260,7 +260,7 @@ async fn an_event_that_its_receiver_aborts_is_not_tried_again() {
 /// No answer of a receiver costs the daemon more than 64 KiB of body or a bounded head.
 #[tokio::test]
 async fn an_answer_without_end_is_bounded() {
-    let (world, receiver, daemon) = world_with_daemon(json!({ "timeout": "2s" })).await;
+    let (world, receiver, daemon) = world_with_daemon(json!({ "timeout": "5s" })).await;
     // The whole head came, so it was taken; the gigabyte behind it is not read.
     let endless = "HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n";
     receiver.play(|request| match request.time {

@@ -129,7 +129,8 @@ async fn a_backfill_goes_on_after_a_crash_while_rows_change() {
     world.allow("*");
     let receiver = Receiver::start().await;
     receiver.play(|_| Play::OK.after(std::time::Duration::from_millis(3)));
-    world.add_webhook("acme", &receiver, json!({ "backfill": true }));
+    // So short that the lease of the daemon that is killed ends long before the test's patience.
+    world.add_webhook("acme", &receiver, json!({ "backfill": true, "timeout": "5s" }));
     let mut daemon = daemon_with_webhooks(&world).await;
     receiver.wait_requests(20).await;
     daemon.kill();

@@ -50,7 +50,7 @@ async fn an_address_that_is_not_listed_is_not_dialled() {
 async fn no_secret_leaves() {
     let token = "a-token-that-is-secret";
     let options =
-        json!({ "headers": { "Authorization": format!("Bearer {token}") }, "timeout": "1s" });
+        json!({ "headers": { "Authorization": format!("Bearer {token}") }, "timeout": "5s" });
     let (world, receiver) = users_world(options).await;
     world.allow("*");
     let daemon = daemon_with_webhooks(&world).await;

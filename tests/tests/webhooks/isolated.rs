@@ -22,7 +22,7 @@ async fn silent_receivers_delay_no_other_and_no_destination() {
         world.add_webhook(
             "acme",
             &silent,
-            json!({ "name": name.replace(' ', "_"), "timeout": "5s" }),
+            json!({ "name": name.replace(' ', "_"), "timeout": "10s" }),
         );
     }
     world.add_webhook("acme", &lively, json!({}));
@@ -39,7 +39,7 @@ async fn silent_receivers_delay_no_other_and_no_destination() {
         let count = number + 2;
         lively.wait_requests(count).await;
         // A bound on waiting for a receiver's timeout, and not on speed.
-        assert!(began.elapsed() < Duration::from_secs(5), "user {number}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(10), "user {number}: {:?}", began.elapsed());
     }
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
@@ -75,6 +75,8 @@ async fn a_paused_webhook_is_told_later_and_the_other_goes_on() {
     world.add_webhook("acme", &one, json!({ "mappings": ["users"] }));
     world.add_webhook("acme", &other, json!({ "mappings": ["users"], "name": "other" }));
     let daemon = daemon_with_webhooks(&world).await;
+    // The turns of the registration have ended.
+    world.wait_webhooks_told(PATIENCE).await;
     world
         .succeed(&[
             "webhook",
@@ -94,6 +96,7 @@ async fn a_paused_webhook_is_told_later_and_the_other_goes_on() {
     assert!(one.requests().is_empty());
     world.succeed(&["webhook", "resume", "--tenant", world.id("acme"), "--name", "main"]).await;
     one.wait_requests(1).await;
+    world.wait_webhooks_told(PATIENCE).await;
 
     world.succeed(&["fuse", "off", "webhooks", "--reason", "a test"]).await;
     daemon.wait_fuse("webhooks", true).await;
