@@ -40,6 +40,7 @@ async fn every_failpoint_can_kill_the_daemon() {
         c["stores"] = json!({ "disk": { "kind": "disk", "path": "files" } });
         // Several snapshots, so that its parts settle.
         c["exports"] = json!({ "store": "disk", "chunk_rows": 1, "work": "1ms", "pause": "1ms" });
+        c["audit"] = json!({ "budget": "100%" });
     });
     // Registered, so that it is told of the first change.
     let daemon = world.daemon().await;
@@ -58,6 +59,12 @@ async fn every_failpoint_can_kill_the_daemon() {
                 .destination
                 .execute("drop schema public cascade; create schema public")
                 .await;
+        }
+        if point.starts_with("audit.") {
+            // A dead daemon may have had it, and another one may have compared it.
+            let due = "update offtake.audit set leased_until = null, not_before = null;
+                       update offtake.destination_mapping set audited_at = '-infinity'";
+            world.source.execute(due).await;
         }
         if point.starts_with("export.") {
             let ended = "update offtake.job set state = 'cancelled', leased_until = null";
@@ -94,9 +101,11 @@ async fn every_failpoint_can_kill_the_daemon() {
             .await;
         let status = daemon.wait_exit(PATIENCE).await;
         assert!(!status.success(), "{point}: {status}");
-        assert_eq!(daemon.failpoint_count(point), 1, "{point}");
+        // Two tasks may come there at the same moment.
+        assert!(daemon.failpoint_count(point) > 0, "{point}");
         // The next round must not wait for the dead daemon's lease, nor for the postponement of a
-        // request that killed several daemons.
+        // request that killed several daemons. The server may still commit the dead one's claim.
+        world.source.wait_left().await;
         world.source.execute("update offtake.outgoing_request set leased_until = null, failures = 0, not_before = now()").await;
     }
     let daemon = world.daemon().await;

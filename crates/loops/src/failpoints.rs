@@ -19,7 +19,7 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 42] = [
+pub const FAILPOINTS: [&str; 43] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
@@ -34,6 +34,7 @@ pub const FAILPOINTS: [&str; 42] = [
     "sync.after_commit",
     "sync.before_complete",
     "backfill.after_chunk",
+    "audit.after_compare",
     "restore.staged",
     "restore.before_merge",
     "restore.before_commit",

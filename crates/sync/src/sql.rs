@@ -20,6 +20,7 @@ pub(crate) const HAS_UNSHARED: &str = include_str!("../sql/has_unshared.sql");
 pub(crate) const FIND_RIVAL: &str = include_str!("../sql/find_rival.sql");
 pub(crate) const READ_MIRRORED: &str = include_str!("../sql/read_mirrored.sql");
 pub(crate) const LIST_AUDITABLE: &str = include_str!("../sql/list_auditable.sql");
+pub(crate) const PASS_BY_AUDITABLE: &str = include_str!("../sql/pass_by_auditable.sql");
 pub(crate) const CLAIM_AUDIT: &str = include_str!("../sql/claim_audit.sql");
 pub(crate) const NEXT_AUDIT: &str = include_str!("../sql/next_audit.sql");
 pub(crate) const NOTE_AUDIT: &str = include_str!("../sql/note_audit.sql");

@@ -39,7 +39,10 @@ async fn an_audit_that_is_off_does_nothing_until_it_is_on() {
     let own = files.filter_map(|file| Some((read(&file)?, file))).next();
     let (mut configuration, file) = own.unwrap();
     configuration["audit"] = json!({ "period": "1s", "budget": "50%" });
-    std::fs::write(&file, configuration.to_string()).unwrap();
+    // It is never half-written, because the daemon may read it at any moment.
+    let beside = file.with_extension("new");
+    std::fs::write(&beside, configuration.to_string()).unwrap();
+    std::fs::rename(&beside, &file).unwrap();
     until_told(&daemon, &world, "acme", ("the row is missed", |d| d["differences"] == "1")).await;
     assert!(daemon.status().await["config"]["error"].is_null());
     daemon.stop().await;
@@ -63,7 +66,13 @@ async fn two_daemons_audit_each_copy_once_in_a_period() {
         daemon.wait_round("audit").await;
     }
     let of = |d: &Daemon| d.log().iter().filter(|line| line.event == "audited").count();
-    assert_eq!(daemons.iter().map(of).sum::<usize>(), 3);
+    let told = || daemons.iter().map(of).sum::<usize>();
+    until("three audits are told", PATIENCE, async || match told() {
+        few @ 0..3 => Err(few.to_string()),
+        _ => Ok(()),
+    })
+    .await;
+    assert_eq!(told(), 3);
     // Nor has one of them begun what the other one does.
     assert_eq!(world.source.query_text(AUDITED).await, "3");
     let held = "select count(*) from offtake.audit where leased_until is not null";
@@ -138,14 +147,20 @@ async fn a_paused_destination_is_compared_when_it_is_resumed() {
 
 #[tokio::test]
 async fn a_destination_that_is_down_is_not_called_verified_and_is_compared_later() {
-    let plan = plan(&["acme", "globex"]).proxied("acme").setting("/sync/connect_timeout", "1s");
-    let world = world(plan, 20).await;
+    let world = world(plan(&["acme", "globex"]).proxied("acme"), 20).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     until_audited(&daemon, &world, "acme").await;
     world.allow("destination_failed");
     world.allow("audit_differs");
     world.tenant("acme").proxy().set(offtake_tests::proxy::Mode::Refuse);
+    // What was compared before that may still be noted.
+    let claimed = format!(
+        "select count(*) from offtake.audit a join offtake.destination d using (destination_id)
+          where d.tenant_id = '{}' and leased_until is not null",
+        world.id("acme")
+    );
+    world.source.wait_text(&claimed, "0").await;
     world.tenant("acme").destination.execute("delete from items where id = 1").await;
     let before = destination(&daemon, &world, "acme").await["verified_at"].clone();
     // Others are audited meanwhile.
@@ -159,5 +174,24 @@ async fn a_destination_that_is_down_is_not_called_verified_and_is_compared_later
         if missed(&told) { Ok(()) } else { Err(format!("{told:#}")) }
     })
     .await;
+    daemon.stop().await;
+}
+
+/// It fails where each look begins at the front: those that left fill it.
+#[tokio::test]
+async fn copies_of_many_tenants_that_left_keep_no_other_from_being_compared() {
+    let world = world(plan(&["acme"]), 20).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    until_audited(&daemon, &world, "acme").await;
+    let left = "
+        insert into offtake.destination (tenant_id, name, schema_name, host, port, database_name, user_name, mappings, source_tables, active)
+        select 'left ' || n, 'main', 'public', 'h', 5432, 'd', 'u', '{items}', '{public.item}', false from generate_series(1, 3000) n;
+        insert into offtake.destination_mapping (destination_id, mapping, sequence_id, backfilled)
+        select destination_id, 'items', 0, true from offtake.destination where not active";
+    world.source.execute(left).await;
+    world.allow("audit_differs");
+    world.tenant("acme").destination.execute("delete from items where id = 1").await;
+    until_told(&daemon, &world, "acme", ("the row is missed", |d| d["differences"] == "1")).await;
     daemon.stop().await;
 }

@@ -195,6 +195,36 @@ async fn a_look_at_the_history_reads_no_destination() {
     assert_eq!(pages_of("destination_pkey", &plan), 0, "{plan:#}");
 }
 
+/// However many copies are to be audited, a hundred of them are looked at, and a thousand where none
+/// of them may be compared. The test fails where what may not be compared is joined instead of asked
+/// for each copy: among a million copies that were never audited, a look took seven seconds.
+#[tokio::test]
+async fn the_next_copies_to_be_audited_are_found_without_a_look_at_all() {
+    let source = Source::prepared().await;
+    source.execute(FILL).await;
+    let client = source.connect().await;
+    let [list, pass_by] = ["list_auditable", "pass_by_auditable"]
+        .map(|name| statements(&format!("sync/sql/{name}.sql"))[0].clone());
+    let mut bad = Vec::new();
+    let left = "update offtake.destination set active = false where destination_id <= 1000";
+    let analyze = "analyze offtake.destination, offtake.destination_mapping";
+    for (step, found) in [("", 100), (analyze, 100), (left, 0), (analyze, 0)] {
+        client.batch_execute(step).await.unwrap();
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            client.batch_execute(&format!("set plan_cache_mode = {mode}")).await.unwrap();
+            let front = "86400000, '-infinity', 0";
+            let plan = explain(&client, &list, front).await;
+            assert_eq!(plan["Actual Rows"], found, "{plan:#}");
+            let pages_max = if found > 0 { 4_000 } else { 12_000 };
+            bad.extend(judge(&format!("{mode}, {step:?}"), &plan, pages_max).err());
+            let plan = explain(&client, &pass_by, front).await;
+            assert_eq!(plan["Actual Rows"], 1, "{plan:#}");
+            bad.extend(judge(&format!("passed by: {mode}, {step:?}"), &plan, 2_000).err());
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
 /// The pages that the parts of a plan touch which look into this index.
 fn pages_of(index: &str, plan: &Value) -> i64 {
     if plan["Index Name"] == index {

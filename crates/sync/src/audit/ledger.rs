@@ -28,6 +28,8 @@ pub(super) struct Due {
     read: Option<Value>,
     /// Tells one copy of the mapping from the next.
     copy: Option<String>,
+    /// `audited_at` as it was read.
+    audited: String,
     pub(super) progress: Progress,
 }
 
@@ -67,6 +69,19 @@ pub(super) enum Note<'a> {
     Failed(&'a str),
 }
 
+/// A place in the order in which copies are audited.
+struct Position {
+    audited: String,
+    destination_id: i64,
+    /// When the way to it began.
+    since: Instant,
+}
+
+/// However far it came, a look begins at the front again after this long. Behind very many copies
+/// that may not be compared (of tenants that left, of a server that is down) the way to the others
+/// takes minutes, and those that may be compared meanwhile should not wait for the end.
+const FRONT_AGAIN: Duration = Duration::from_secs(3600);
+
 /// The statements about audits, and the time that they took at the source.
 pub(super) struct Ledger {
     pool: SourcePool,
@@ -75,12 +90,14 @@ pub(super) struct Ledger {
     /// Names this process in `leased_by`.
     process: String,
     spent: Duration,
+    /// Where the next look begins. None: at the front.
+    position: Option<Position>,
 }
 
 impl Ledger {
     pub(super) fn new(pool: SourcePool, period: Duration, lease: Duration) -> Self {
         let process = std::process::id().to_string();
-        Self { pool, period, lease, process, spent: Duration::ZERO }
+        Self { pool, period, lease, process, spent: Duration::ZERO, position: None }
     }
 
     /// The time that statements took since the last call.
@@ -131,11 +148,31 @@ impl Ledger {
     /// its own.
     async fn due(&mut self, known: &Known) -> Result<Vec<i64>, Error> {
         let period = milliseconds(self.period);
+        let on_the_way = |position: &Position| position.since.elapsed() < FRONT_AGAIN;
+        let position = self.position.take().filter(on_the_way).unwrap_or_else(|| Position {
+            audited: "-infinity".to_owned(),
+            destination_id: 0,
+            since: Instant::now(),
+        });
+        let Position { audited, destination_id, since } = &position;
+        let parameters: [&(dyn ToSql + Sync); 3] = [&period, audited, destination_id];
         let listed =
-            self.with(async |source| source.query(sql::LIST_AUDITABLE, &[&period]).await).await?;
-        let ids = listed.iter().map(|row| row.get("destination_id"));
-        let ours: Vec<i64> = ids.filter(|id| known.contains_key(id)).collect();
-        Ok(match ours.is_empty() && !listed.is_empty() {
+            self.with(async |source| source.query(sql::LIST_AUDITABLE, &parameters).await).await?;
+        if listed.is_empty() {
+            let next = async |source: &PooledConnection| {
+                source.query_opt(sql::PASS_BY_AUDITABLE, &parameters).await
+            };
+            self.position = self.with(next).await?.map(|row| Position {
+                audited: row.get("audited"),
+                destination_id: row.get("destination_id"),
+                since: *since,
+            });
+            return Ok(Vec::new());
+        }
+        let ids: Vec<i64> = listed.iter().map(|row| row.get("destination_id")).collect();
+        let ours: Vec<i64> = ids.into_iter().filter(|id| known.contains_key(id)).collect();
+        self.position = Some(position);
+        Ok(match ours.is_empty() {
             true => known.keys().copied().collect(),
             false => ours,
         })
@@ -166,13 +203,14 @@ impl Ledger {
             let progress = read.clone().and_then(|read| serde_json::from_value(read).ok());
             let progress = progress.filter(|progress: &Progress| progress.version == version);
             let progress = progress.unwrap_or_else(|| Progress::begun(version, row.get("now")));
-            Due { mapping, read, copy: row.get("copy"), progress }
+            let (copy, audited) = (row.get("copy"), row.get("audited"));
+            Due { mapping, read, copy, audited, progress }
         }))
     }
 
     /// Notes how the audit of a copy stands. `pause`: until the daemon goes on. None: it was not
-    /// noted, because the copy is another one or another daemon has the destination. Otherwise how
-    /// many differences stood there before.
+    /// noted, because the copy is another one, another daemon has the destination, or an operator's
+    /// comparison has ended meanwhile. Otherwise how many differences stood there before.
     pub(super) async fn note(
         &mut self,
         claim: Claim,
@@ -186,7 +224,7 @@ impl Ledger {
         let error = error.map(|error| self.pool.storable(&error).into_owned());
         let row = self
             .with(async |source| {
-                let parameters: [&(dyn ToSql + Sync); 10] = [
+                let parameters: [&(dyn ToSql + Sync); 11] = [
                     &claim.destination_id,
                     &claim.attempt,
                     &due.mapping,
@@ -197,6 +235,7 @@ impl Ledger {
                     &equal_since,
                     &error,
                     &lease,
+                    &due.audited,
                 ];
                 source.query_opt(sql::NOTE_AUDIT, &parameters).await
             })

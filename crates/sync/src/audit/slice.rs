@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use offtake_loops::metrics as names;
+use offtake_loops::{failpoint, metrics as names};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::Fault;
 use serde_json::Value;
@@ -94,6 +94,7 @@ impl Auditor {
         let cut = held.session.as_ref().and_then(Session::cut);
         match outcome {
             Ok(Some(slice)) => {
+                failpoint("audit.after_compare").await.map_err(Error::Source)?;
                 held.moved = true;
                 self.judge(held, &registered, &mapping, due, slice).await
             }
