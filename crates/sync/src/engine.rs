@@ -31,6 +31,10 @@ use crate::{Error, Settings};
 /// How often the engine closes unused connections.
 const LINKS_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How often the engine forgets what it knew too long ago, and destinations that are gone. With a
+/// million of them, each time takes a tenth of a second.
+const FORGET_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Pauses between attempts to tell the source how a turn ended.
 const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
 const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -132,6 +136,7 @@ impl Engine {
         let mut heartbeat = tokio::time::interval(lease / requests::HEARTBEATS_PER_LEASE);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut links = tokio::time::interval(LINKS_INTERVAL);
+        let mut forget = tokio::time::interval(FORGET_INTERVAL);
         let mut fuses = self.context.fuses.clone();
         let mut blown_before = fuses.borrow_and_update().clone();
         let mut trouble = SourceTrouble::new("sync");
@@ -159,7 +164,11 @@ impl Engine {
                     continue;
                 }
                 _ = links.tick() => {
-                    self.forget_gone(&in_flight);
+                    self.close_links(&in_flight);
+                    continue;
+                }
+                _ = forget.tick() => {
+                    self.forget_gone();
                     continue;
                 }
                 () = tokio::time::sleep_until(pace.claim_at.into()) => {}
@@ -191,14 +200,11 @@ impl Engine {
             && !self.context.registry.all().is_empty()
     }
 
-    /// Closes connections that are no longer used, forgets destinations that were removed, and
-    /// cancels the turns of those that were removed or moved.
-    fn forget_gone(&self, in_flight: &HashMap<Id, InFlight>) {
+    /// Closes connections that are no longer used, and cancels the turns of destinations that were
+    /// removed or moved.
+    fn close_links(&self, in_flight: &HashMap<Id, InFlight>) {
         let known = self.context.registry.all();
         self.context.links.close_unused(|id| known.contains_key(&id));
-        self.slow_failures.retain(|id| known.contains_key(&id));
-        self.context.visits.retain(|id| known.contains_key(&id));
-        self.context.sizes.retain(|id| known.contains_key(&id));
         let same_place = |old: &Arc<Registered>| {
             known
                 .get(&old.destination_id)
@@ -209,6 +215,16 @@ impl Engine {
                 turn.lost.cancel();
             }
         }
+    }
+
+    /// Forgets destinations that were removed, and what was known of the others long ago.
+    fn forget_gone(&self) {
+        let known = self.context.registry.all();
+        let there = |id: i64| known.contains_key(&id);
+        self.context.links.forget_known(there);
+        self.slow_failures.retain(there);
+        self.context.visits.retain(there);
+        self.context.sizes.retain(there);
     }
 
     /// Claims due requests up to the limit of requests in flight. With `retry` it also claims those

@@ -34,7 +34,7 @@ pub(crate) const SILENT_AFTER_RARE_VISITS: Duration = Duration::from_secs(75 * 6
 
 /// How often a worker visits a destination that it writes to all the time. A copy of the disk that
 /// is older than that cannot pass for this source.
-const VISIT_AFTER: Duration = Duration::from_secs(5 * 60);
+pub(crate) const VISIT_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// No source gets this far. A tenant may write a number into its state table that leaves none to go
 /// beyond.

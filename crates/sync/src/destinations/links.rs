@@ -13,6 +13,7 @@ use super::certificates::Certificates;
 use super::remembered::Memory;
 use super::{DestinationSpec, Reference, Session};
 use crate::cursors::{Cursors, Identities};
+use crate::ownership::VISIT_AFTER;
 
 /// Connections to destinations open at one time. Each costs a server process there and a socket
 /// here; a hundred keep a thousand destinations moving when each is written to for some
@@ -27,7 +28,13 @@ const CONNECTING_MAX: usize = CONNECTIONS_MAX / 2;
 
 /// An unused connection is closed after this long: a tenant's server should not carry an idle
 /// backend for us all day, and one that changes every minute should not be dialled every minute.
-const IDLE_MAX: Duration = Duration::from_secs(75);
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(75);
+
+/// What is known of a destination is kept for this long, which is as long as a worker that writes to
+/// it all the time goes on without looking at it as a whole. It is a hint: every write compares it
+/// with what is there, and a read finds out whether the log still has what comes after it. A turn of
+/// a single tenant goes by it for [`IDLE_MAX`] only.
+pub(crate) const KNOWN_MAX: Duration = VISIT_AFTER;
 
 /// A session is closed after this long, however busy it is. A server shows a renewed certificate
 /// only to new sessions, and a server process that lives for weeks keeps growing. A dial an hour
@@ -205,11 +212,16 @@ impl Links {
         (fits && !link.session.closed()).then_some(link)
     }
 
-    /// What was known of a destination in this place, if that is not long ago. The caller has it
-    /// alone: only a link that is kept makes it known again.
-    pub(crate) fn take_known(&self, destination_id: i64, fingerprint: &str) -> Option<KnownState> {
+    /// What was known of a destination in this place, if it is no older than `age_max`. The caller has
+    /// it alone: only a link that is kept makes it known again.
+    pub(crate) fn take_known(
+        &self,
+        destination_id: i64,
+        fingerprint: &str,
+        age_max: Duration,
+    ) -> Option<KnownState> {
         let known = self.known().remove(destination_id)?;
-        (known.fingerprint == fingerprint && known.at.elapsed() < IDLE_MAX).then_some(known)
+        (known.fingerprint == fingerprint && known.at.elapsed() < age_max).then_some(known)
     }
 
     /// Keeps a link whose transaction ended well; in a place that tenants share, for any of them.
@@ -308,10 +320,14 @@ impl Links {
         self.idle().retain(|of, link| {
             serves(of) && link.used_at.elapsed() < IDLE_MAX && !link.session.closed()
         });
-        // As long as a link may be idle: after that a destination is looked at again as a whole.
-        self.known().retain(IDLE_MAX, wanted);
         self.certificates.forget_old();
         self.count();
+    }
+
+    /// Gives up what is known of destinations that are not `wanted` any more, or was known for too
+    /// long.
+    pub(crate) fn forget_known(&self, wanted: impl Fn(i64) -> bool) {
+        self.known().retain(KNOWN_MAX, wanted);
     }
 
     fn known(&self) -> MutexGuard<'_, Memory> {

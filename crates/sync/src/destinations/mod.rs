@@ -27,7 +27,7 @@ pub use d1::{
     Spent,
 };
 pub(crate) use d1::{ROW_BYTES_MAX as D1_ROW_BYTES_MAX, Session as D1Session};
-pub(crate) use links::{KnownState, Link, Links};
+pub(crate) use links::{IDLE_MAX, KNOWN_MAX, KnownState, Link, Links};
 pub use place::{Place, Places};
 pub use postgres::{
     Differences, DifferentRow, RestoreError, RestoreInto, RestoredTo, Restoring, StagedLines, Told,

@@ -281,6 +281,9 @@ async fn attempt(
     place_works(context, &together[0].registered).await;
     let members = written.members.iter().flatten().count();
     let left_out = written.members.len() - members;
+    if stage == Stage::Changes {
+        context.groups.trust.found(written.members.len(), left_out);
+    }
     tracing::debug!(
         event = "written_together",
         members,

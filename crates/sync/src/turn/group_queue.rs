@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::group::together;
 use super::outages::Outages;
+use super::trust::Trust;
 use super::{Context, Ended};
 use crate::Error;
 use crate::cursors::Cursor;
@@ -100,6 +101,7 @@ pub(crate) struct Groups {
     /// Places where tenants cannot be written for together, and since when.
     unfit: Mutex<HashMap<String, Instant>>,
     pub(crate) outages: Outages,
+    pub(super) trust: Trust,
 }
 
 /// Who waits at one place. It is there while a worker is.
@@ -248,7 +250,8 @@ fn known(context: &Context, registered: &Registered) -> Option<KnownState> {
                 seen && cursor.is_some_and(|cursor| cursor.backfilled && cursor.is_of(mapping))
             })
     };
-    context.links.take_known(id, &fingerprint).filter(complete)
+    let age_max = context.groups.trust.age_max();
+    context.links.take_known(id, &fingerprint, age_max).filter(complete)
 }
 
 /// Works on the groups of one place, one after the other, while there are any.

@@ -21,6 +21,7 @@ mod place_gate;
 mod reading;
 mod stay;
 mod take_up;
+mod trust;
 mod with_others;
 
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use offtake_requests::Claim;
 
 use crate::Error;
 use crate::cursors::{Cursors, Identities};
-use crate::destinations::{Link, Registered, Session};
+use crate::destinations::{IDLE_MAX, Link, Registered, Session};
 pub(crate) use context::Context;
 pub(crate) use group_queue::{Answer, Groups};
 use limits::within_deadline;
@@ -214,7 +215,7 @@ impl Turn<'_> {
         let (links, id) = (&self.context.links, self.claim.destination_id);
         // Also where there is no link: what was known stays known when the link was closed for
         // another destination.
-        let mut known = links.take_known(id, &fingerprint);
+        let mut known = links.take_known(id, &fingerprint, IDLE_MAX);
         if let Some(link) = links.take(id, &fingerprint) {
             return Ok(link);
         }
