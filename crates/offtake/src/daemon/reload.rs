@@ -286,15 +286,19 @@ impl MappingReload {
         self.state.mappings_error = None;
         self.state.refused.clear();
         self.state.drifted.clear();
-        self.publish_waiting();
         self.state.trigger_error = usable.complaint;
         self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
         self.put_to_use(usable.set).await
     }
 
     /// Publishes a set, after the sequencer has claimed it: before anything is copied for a set,
-    /// other daemons must be able to see that this one numbers changes for it.
+    /// other daemons must be able to see that this one numbers changes for it. A reason why a
+    /// mapping waits ends once the set that mends it is in use: until then the copies are as they
+    /// were.
     async fn put_to_use(&self, set: MappingSet) -> Result<(), Failure> {
+        let mut until_then = (**self.published.waiting.borrow()).clone();
+        until_then.extend(self.waiting());
+        self.publish(until_then);
         let mut source = self
             .pool
             .get()
@@ -302,6 +306,7 @@ impl MappingReload {
             .map_err(|error| Failure::of_source("cannot use the source", &error))?;
         self.numbering.claim(&mut source, &set).await?;
         self.published.mappings.send_replace(Arc::new(set));
+        self.publish_waiting();
         Ok(())
     }
 
@@ -315,11 +320,19 @@ impl MappingReload {
         Ok(covered)
     }
 
-    /// The status of every destination that should have one of these mappings tells the reason.
     fn publish_waiting(&self) {
+        self.publish(self.waiting());
+    }
+
+    fn waiting(&self) -> Waiting {
         let mut waiting = self.state.uncovered.clone();
         waiting.extend(self.state.refused.clone());
         waiting.extend(self.state.drifted.clone());
+        waiting
+    }
+
+    /// The status of every destination that should have one of these mappings tells the reason.
+    fn publish(&self, waiting: Waiting) {
         self.published.waiting.send_if_modified(|before| {
             let changed = **before != waiting;
             if changed {
@@ -356,7 +369,6 @@ impl MappingReload {
         let outcome = match self.cover(definitions).await {
             Ok(usable) => {
                 self.state.drifted.clear();
-                self.publish_waiting();
                 if usable.complaint != self.state.trigger_error {
                     if let Some(complaint) = &usable.complaint {
                         tracing::error!(
@@ -370,7 +382,12 @@ impl MappingReload {
                 }
                 // The set also differs where the type of a column changed: the mapping's version
                 // tells.
-                if same(&before, &usable.set) { Ok(()) } else { self.put_to_use(usable.set).await }
+                if same(&before, &usable.set) {
+                    self.publish_waiting();
+                    Ok(())
+                } else {
+                    self.put_to_use(usable.set).await
+                }
             }
             Err(failure) => Err(failure),
         };
