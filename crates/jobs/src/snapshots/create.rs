@@ -33,6 +33,10 @@ pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(200);
 const LOOK_BYTES: u64 = 64 << 20;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The server cancels a statement that takes this much longer than a whole snapshot may. The process
+/// has given the snapshot up before, and has told why, unless it stands still.
+pub(super) const CANCELLED_AFTER: Duration = Duration::from_secs(5);
+
 /// What a snapshot is to be of.
 pub struct Asked<'a> {
     pub tenant: &'a str,
@@ -77,7 +81,8 @@ async fn make(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<Car
 async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<Card, Error> {
     look_at_space(store).await?;
     let (read_at, server) = read_moment(pool).await?;
-    let held = HeldSnapshot::open(pool, asked.mappings, asked.max_duration).await?;
+    let limit = asked.max_duration + CANCELLED_AFTER;
+    let held = HeldSnapshot::open(pool, asked.mappings, limit).await?;
     let id = match asked.job {
         Some((id, _)) => id.clone(),
         None => PublicId::fresh(JobKind::Snapshot, read_at),

@@ -9,8 +9,8 @@ use super::tables::{OwnTable, OwnTables, Reference, Resolved};
 use super::{Error, tables};
 use crate::archive::{Column, Contents, FOLDER_CHARS_MAX, FORMAT, Kind, Table, Writer};
 use crate::snapshots::create::{
-    ATTEMPTS, LOCKED_PAUSE, OfJob, Out, PAGE_BYTES, PAGE_ROWS, end, look_at_space, read_moment,
-    schema,
+    ATTEMPTS, CANCELLED_AFTER, LOCKED_PAUSE, OfJob, Out, PAGE_BYTES, PAGE_ROWS, end, look_at_space,
+    read_moment, schema,
 };
 use crate::snapshots::{Card, Error as SnapshotError};
 use crate::stores::Store;
@@ -68,7 +68,8 @@ async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<
     let (read_at, server) = read_moment(pool).await?;
     // A row whose look-up finds nothing would be missing, so these must stay as they are too.
     let names = own.tables.iter().chain(&own.looked_up).map(|table| table.name.sql()).collect();
-    let held = HeldSnapshot::open_for(pool, names, asked.max_duration).await;
+    let limit = asked.max_duration + CANCELLED_AFTER;
+    let held = HeldSnapshot::open_for(pool, names, limit).await;
     let held = held.map_err(SnapshotError::from)?;
     let id = match asked.job {
         Some((id, _)) => id.clone(),
