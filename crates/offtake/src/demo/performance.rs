@@ -147,7 +147,8 @@ fn tenants(arguments: &Demo) -> Result<u32, Failure> {
 async fn set_the_stage(arguments: &Demo, tenants: u32) -> anyhow::Result<Stage> {
     let step = Step::begin();
     let files = arguments.destination == DemoDestination::Sqlite;
-    let mut stage = Stage::start(files).await?;
+    let buffers = arguments.shared.then(|| shared::buffers(tenants));
+    let mut stage = Stage::start(files, buffers.as_deref()).await?;
     step.done(match files {
         true => "started a PostgreSQL server for the application; the customers have files",
         false => {

@@ -51,6 +51,12 @@ const COUNTS_ONE_IN: u32 = 10;
 /// Between two looks at a single row.
 const PROBE_EVERY: Duration = Duration::from_millis(1);
 
+/// What each server has of shared memory, as an operator would give it to one with so many tenants:
+/// enough for their rows and for what Offtake keeps of each, a kilobyte.
+pub(super) fn buffers(tenants: u32) -> String {
+    format!("{}MB", 128 + tenants / 1000)
+}
+
 /// Creates the application with so many tenants, and the database that they share.
 pub(super) async fn furnish(stage: &Stage, tenants: u32) -> anyhow::Result<()> {
     let application = stage.create_application(CREATE_ACCOUNTS).await?;

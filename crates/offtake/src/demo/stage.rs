@@ -49,9 +49,16 @@ impl Tenant {
 }
 
 impl Stage {
-    /// Starts both servers at the same time; with `files`, only the application's.
-    pub(super) async fn start(files: bool) -> anyhow::Result<Self> {
-        let options = || Options::default().with_random_password();
+    /// Starts both servers at the same time; with `files`, only the application's. `buffers`: what
+    /// each is to have of shared memory; None: little.
+    pub(super) async fn start(files: bool, buffers: Option<&str>) -> anyhow::Result<Self> {
+        let options = || {
+            let options = Options::default().with_random_password();
+            match buffers {
+                Some(buffers) => options.setting("shared_buffers", buffers),
+                None => options,
+            }
+        };
         let customers = async {
             match files {
                 true => Ok(None),
