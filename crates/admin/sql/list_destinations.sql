@@ -78,13 +78,17 @@ with chosen as materialized (
     left join everyones_behind b on b.source_table = t.name and b.cursor = w.cursor
    cross join lateral (
          select (select l.sequence_id from offtake.change_log l
-                  where l.tenant_id = w.tenant_id and l.source_table = t.name order by l.sequence_id desc limit 1) as latest
+                  where (l.tenant_id, l.source_table, l.sequence_id) >= (w.tenant_id, t.name, 0)
+                    and (l.tenant_id, l.source_table, l.sequence_id) <= (w.tenant_id, t.name, 9223372036854775807)
+                  order by l.tenant_id desc, l.source_table desc, l.sequence_id desc limit 1) as latest
          offset 0) head
    cross join lateral (
          select least(coalesce(sum(least(coalesce(l.key_count, 1), l.sequence_id - w.cursor)), 0), 100001)::bigint as rows, min(l.captured_at) as oldest_at
            from (select sequence_id, captured_at, key_count from offtake.change_log
-                  where head.latest > w.cursor and tenant_id = w.tenant_id and source_table = t.name and sequence_id > w.cursor
-                  order by sequence_id limit 100001) l
+                  where head.latest > w.cursor and sequence_id > w.cursor
+                    and (tenant_id, source_table, sequence_id) > (w.tenant_id, t.name, w.cursor)
+                    and (tenant_id, source_table, sequence_id) <= (w.tenant_id, t.name, 9223372036854775807)
+                  order by tenant_id, source_table, sequence_id limit 100001) l
          ) behind
    group by w.destination_id, w.name
 ), pending as materialized (

@@ -40,13 +40,17 @@ with blown as materialized (
     left join everyones e on e.source_table = w.source_table
    cross join lateral (
          select (select l.sequence_id from offtake.change_log l
-                  where l.tenant_id = w.at_source and l.source_table = w.source_table order by l.sequence_id desc limit 1) as latest
+                  where (l.tenant_id, l.source_table, l.sequence_id) >= (w.at_source, w.source_table, 0)
+                    and (l.tenant_id, l.source_table, l.sequence_id) <= (w.at_source, w.source_table, 9223372036854775807)
+                  order by l.tenant_id desc, l.source_table desc, l.sequence_id desc limit 1) as latest
          offset 0) own
    cross join lateral (
          select least(coalesce(sum(least(coalesce(l.key_count, 1), l.sequence_id - w.sequence_id)), 0), 100001)::bigint as rows, min(l.captured_at) as oldest_at
            from (select sequence_id, captured_at, key_count from offtake.change_log
-                  where own.latest > w.sequence_id and tenant_id = w.at_source and source_table = w.source_table and sequence_id > w.sequence_id
-                  order by sequence_id limit 100001) l
+                  where own.latest > w.sequence_id and sequence_id > w.sequence_id
+                    and (tenant_id, source_table, sequence_id) > (w.at_source, w.source_table, w.sequence_id)
+                    and (tenant_id, source_table, sequence_id) <= (w.at_source, w.source_table, 9223372036854775807)
+                  order by tenant_id, source_table, sequence_id limit 100001) l
          ) beyond
    cross join lateral (
          select (select captured_at from offtake.change_log

@@ -11,9 +11,11 @@
 -- visible before it is durable, and a row is read as it is now, which may be younger than its
 -- change: see durable.rs. head: the highest sequence id visible in this snapshot;
 -- everything below it is visible too, because numbers are given after commit, one transaction at a
--- time. Reads change_log_tenant up to three times per mapping. The first rows are read by themselves: a
--- limit of rows that a few lists never reach would be looked for in all of the log. Lists have a
--- tenant.
+-- time. Reads change_log_tenant up to three times per mapping, from one place of that index to
+-- another: where one tenant has most of the log, a server that is asked for another tenant's first
+-- changes reads all changes in their order, and leaves out those of others. The first rows are read
+-- by themselves: a limit of rows that a few lists never reach would be looked for in all of the log.
+-- Lists have a tenant.
 select (select sequence_id from offtake.log_head) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,
@@ -24,13 +26,17 @@ select (select sequence_id from offtake.log_head) as head,
    with first as materialized (
      select sequence_id, row_key, captured_at, key_count, case when key_count is null then 1 else least(key_count, sequence_id - wanted.after)::integer end as numbers
        from offtake.change_log
-      where tenant_id = $1 and source_table = wanted.source_table and sequence_id > wanted.after
-      order by sequence_id limit $4::bigint / 50 + 2
+      where (tenant_id, source_table, sequence_id) > ($1, wanted.source_table, wanted.after)
+        and (tenant_id, source_table, sequence_id) <= ($1, wanted.source_table, 9223372036854775807)
+        and sequence_id > wanted.after
+      order by tenant_id, source_table, sequence_id limit $4::bigint / 50 + 2
    ), rest as (
      select sequence_id, row_key, captured_at, key_count, coalesce(key_count, 1) as numbers
        from offtake.change_log
-      where tenant_id = $1 and source_table = wanted.source_table and sequence_id > (select max(sequence_id) from first)
-      order by sequence_id limit (select case when count(*) = $4::bigint / 50 + 2 and sum(numbers) < $4::bigint then $4::bigint else 0 end from first)
+      where (tenant_id, source_table, sequence_id) > ($1, wanted.source_table, (select max(sequence_id) from first))
+        and (tenant_id, source_table, sequence_id) <= ($1, wanted.source_table, 9223372036854775807)
+        and sequence_id > (select max(sequence_id) from first)
+      order by tenant_id, source_table, sequence_id limit (select case when count(*) = $4::bigint / 50 + 2 and sum(numbers) < $4::bigint then $4::bigint else 0 end from first)
    )
    select max(sequence_id - greatest(up_to_here - $4::bigint, 0)) as up_to, least(coalesce(max(up_to_here), 0), $4::bigint) as changes,
           min(captured_at) as oldest, max(sequence_id) filter (where row_key is null and key_count is null) as whole_table,

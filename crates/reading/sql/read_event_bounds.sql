@@ -23,15 +23,17 @@ select (select sequence_id from offtake.log_head) as head,
      select sequence_id, row_key, captured_at, keys, key_count, key_column,
             case when key_count is null then 1 else least(key_count, sequence_id - wanted.after)::integer end as numbers
        from offtake.change_log
-      where tenant_id = $1 and source_table = wanted.source_table and sequence_id > wanted.after
-        and sequence_id <= wanted.last + 1000 and sequence_id - coalesce(key_count, 1) < wanted.last
-      order by sequence_id limit $5::bigint / 50 + 2
+      where (tenant_id, source_table, sequence_id) > ($1, wanted.source_table, wanted.after)
+        and (tenant_id, source_table, sequence_id) <= ($1, wanted.source_table, wanted.last + 1000)
+        and sequence_id > wanted.after and sequence_id - coalesce(key_count, 1) < wanted.last
+      order by tenant_id, source_table, sequence_id limit $5::bigint / 50 + 2
    ), rest as (
      select sequence_id, row_key, captured_at, keys, key_count, key_column, coalesce(key_count, 1) as numbers
        from offtake.change_log
-      where tenant_id = $1 and source_table = wanted.source_table and sequence_id > (select max(sequence_id) from first)
-        and sequence_id <= wanted.last + 1000 and sequence_id - coalesce(key_count, 1) < wanted.last
-      order by sequence_id limit (select case when count(*) = $5::bigint / 50 + 2 and sum(numbers) < $5::bigint then $5::bigint else 0 end from first)
+      where (tenant_id, source_table, sequence_id) > ($1, wanted.source_table, (select max(sequence_id) from first))
+        and (tenant_id, source_table, sequence_id) <= ($1, wanted.source_table, wanted.last + 1000)
+        and sequence_id > (select max(sequence_id) from first) and sequence_id - coalesce(key_count, 1) < wanted.last
+      order by tenant_id, source_table, sequence_id limit (select case when count(*) = $5::bigint / 50 + 2 and sum(numbers) < $5::bigint then $5::bigint else 0 end from first)
    )
    select min(captured_at) as oldest,
           (jsonb_agg(jsonb_build_object('s', sequence_id::text, 'k', row_key,

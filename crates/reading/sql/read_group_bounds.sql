@@ -17,8 +17,10 @@ select (select sequence_id from offtake.log_head) as head,
           case when count(*) <= $4::bigint and not bool_or(key_count is not null) then (jsonb_agg(row_key) filter (where row_key is not null))::text end as keys
      from (select sequence_id, row_key, captured_at, key_count from (
              (select sequence_id, row_key, captured_at, key_count from offtake.change_log
-               where tenant_id = wanted.tenant_id and source_table = wanted.source_table and sequence_id > wanted.after
-               order by sequence_id limit $4::bigint + 1)
+               where (tenant_id, source_table, sequence_id) > (wanted.tenant_id, wanted.source_table, wanted.after)
+                 and (tenant_id, source_table, sequence_id) <= (wanted.tenant_id, wanted.source_table, 9223372036854775807)
+                 and sequence_id > wanted.after
+               order by tenant_id, source_table, sequence_id limit $4::bigint + 1)
              union all
              (select sequence_id, row_key, captured_at, key_count from offtake.change_log
                where tenant_id is null and source_table = wanted.source_table and sequence_id > wanted.after

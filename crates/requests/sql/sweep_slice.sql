@@ -6,7 +6,9 @@
 -- The changes without tenant of a table in fan_out are left out: their destinations are being told.
 -- The poller calls it every few seconds, in a transaction of its own, under its lock: so half an
 -- hour sees all of them, however many there are. Probes change_log_tenant once per destination and
--- source table.
+-- source table: the entry behind a cursor, in the order of that index. Asked whether there is a change
+-- of the tenant beyond its cursor, the server would read all changes beyond it where one tenant has
+-- most of them.
 with slice as materialized (
   select *
     from offtake.destination
@@ -22,9 +24,12 @@ with slice as materialized (
                 left join offtake.destination_mapping s on s.destination_id = d.destination_id and s.mapping = m.name
                where s.mapping is null or not s.backfilled)
        or exists (select from unnest(d.source_tables) t (name)
-                   where exists (select from offtake.change_log l
-                                  where l.tenant_id = coalesce(d.source_tenant_id, d.tenant_id) and l.source_table = t.name and l.sequence_id > d.sequence_id
-                                    and l.sequence_id <= (select sequence_id from offtake.poller_position))
+                  cross join coalesce(d.source_tenant_id, d.tenant_id) of (tenant_id)
+                   where exists (select from (select l.tenant_id, l.source_table, l.sequence_id from offtake.change_log l
+                                               where (l.tenant_id, l.source_table, l.sequence_id) > (of.tenant_id, t.name, d.sequence_id)
+                                               order by l.tenant_id, l.source_table, l.sequence_id limit 1) next
+                                  where next.tenant_id = of.tenant_id and next.source_table = t.name
+                                    and next.sequence_id <= (select sequence_id from offtake.poller_position))
                       or (not exists (select from offtake.fan_out f where f.source_table = t.name)
                           and exists (select from offtake.change_log l
                                        where l.tenant_id is null and l.source_table = t.name and l.sequence_id > d.sequence_id

@@ -31,10 +31,12 @@ with slice as materialized (
                    left join offtake.webhook_mapping s on s.webhook_id = w.webhook_id and s.mapping = m.name
                   where s.mapping is null)
       or exists (select from unnest(w.source_tables) t (name)
-                  where exists (select from offtake.change_log l
-                                 where l.tenant_id = coalesce(w.source_tenant_id, w.tenant_id) and l.source_table = t.name
-                                   and l.sequence_id > w.sequence_id
-                                   and l.sequence_id <= (select sequence_id from offtake.poller_position))
+                 cross join coalesce(w.source_tenant_id, w.tenant_id) of (tenant_id)
+                  where exists (select from (select l.tenant_id, l.source_table, l.sequence_id from offtake.change_log l
+                                              where (l.tenant_id, l.source_table, l.sequence_id) > (of.tenant_id, t.name, w.sequence_id)
+                                              order by l.tenant_id, l.source_table, l.sequence_id limit 1) next
+                                 where next.tenant_id = of.tenant_id and next.source_table = t.name
+                                   and next.sequence_id <= (select sequence_id from offtake.poller_position))
                      or (not exists (select from offtake.fan_out f where f.source_table = t.name)
                          and exists (select from offtake.change_log l
                                       where l.tenant_id is null and l.source_table = t.name and l.sequence_id > w.sequence_id

@@ -26,7 +26,7 @@ pub(crate) const HOT: &[(&str, &str, i64)] = &[
     // Every destination is probed, twice for each of its tables.
     ("requests/sql/sweep_slice.sql", "0, 100000", 5000 * 30),
     // A slice of ten costs what ten cost.
-    ("requests/sql/sweep_slice.sql", "100, 10", 10 * 30 + 100),
+    ("requests/sql/sweep_slice.sql", "100, 10", 10 * 35 + 100),
     ("requests/sql/sweep_due.sql", "600000", 2000),
     ("requests/sql/postpone_visits.sql", "600000", 10),
     // Looks at a thousand destinations, and owes each a visit.

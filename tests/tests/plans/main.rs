@@ -195,6 +195,68 @@ async fn a_look_at_the_history_reads_no_destination() {
     assert_eq!(pages_of("destination_pkey", &plan), 0, "{plan:#}");
 }
 
+/// Where nearly all changes of the log are one tenant's, the server expects that any change is of the
+/// tenant that it looks for. The test fails where a statement asks for a tenant's changes, or for the
+/// first ones in their order: it read the whole log for each quiet tenant, and in a sweep the poller
+/// stood still for a second.
+#[tokio::test]
+async fn a_tenant_that_has_most_of_the_log_is_not_read_for_the_others() {
+    let source = Source::prepared().await;
+    source.execute(FILL).await;
+    let one = "update offtake.change_log set tenant_id = 't1', source_table = 'public.team';
+               update offtake.destination set sequence_id = case tenant_id when 't1' then 200000 else 1000 end;
+               update offtake.webhook set sequence_id = case tenant_id when 't1' then 200000 else 1000 end;
+               update offtake.webhook_mapping set sequence_id = 200000;
+               update offtake.poller_position set sequence_id = 200000;
+               delete from offtake.outgoing_request; delete from offtake.fan_out;
+               delete from offtake.captured_change";
+    source.execute(one).await;
+    // As autovacuum and the sequencer leave it.
+    source.execute("vacuum offtake.change_log_0").await;
+    source.execute("vacuum offtake.captured_change").await;
+    source.execute("analyze offtake.change_log_0, offtake.destination, offtake.webhook").await;
+    let client = source.connect().await;
+    let mut bad = Vec::new();
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        client.batch_execute(&format!("set plan_cache_mode = {mode}")).await.unwrap();
+        for file in ["sweep_slice", "sweep_webhooks"] {
+            let statement = &statements(&format!("requests/sql/{file}.sql"))[0];
+            let plan = explain(&client, statement, "0, 100").await;
+            bad.extend(judge(&format!("{file}, {mode}"), &plan, 100 * 30 + 500).err());
+        }
+        for (file, parameters) in [
+            (
+                "reading/sql/read_bounds.sql",
+                "'t7', '{public.project_user,public.team}', '{1000,1000}', 5000, 10000000, 50",
+            ),
+            (
+                "reading/sql/read_group_bounds.sql",
+                "'{t2,t3,t4,t5,t6,t7,t8,t9}', array_fill('public.team'::text, '{8}'), array_fill(1000::bigint, '{8}'), 50, 10000000",
+            ),
+            (
+                "reading/sql/read_event_bounds.sql",
+                "'t7', '{public.project_user,public.team}', '{1000,1000}', '{null,null}', 1000, 10000000, '{users,teams}', 7",
+            ),
+            (
+                "reading/sql/read_event_group_bounds.sql",
+                "'{t2,t3,t4,t5,t6,t7,t8,t9}', array_fill('public.team'::text, '{8}'), array_fill(1000::bigint, '{8}'), 50, 10000000",
+            ),
+            ("admin/sql/list_destinations.sql", "'t7', null, null, null, null"),
+            ("admin/sql/list_webhooks.sql", "'t7', null, null, null, null, null"),
+        ] {
+            let statement = &statements(file)[0];
+            let plan = explain(&client, statement, parameters).await;
+            let pages = |of: &str| plan[of].as_i64().unwrap_or_default();
+            let pages = pages("Shared Hit Blocks") + pages("Shared Read Blocks");
+            println!("{file}, {mode}: {pages} pages");
+            if pages > 1_000 {
+                bad.push(format!("{file}, {mode}: {pages} pages"));
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
 /// However many copies are to be audited, a hundred of them are looked at, and a thousand where none
 /// of them may be compared. The test fails where what may not be compared is joined instead of asked
 /// for each copy: among a million copies that were never audited, a look took seven seconds.
