@@ -234,12 +234,12 @@ fn connections(daemon: &Daemon, to: &Database) -> usize {
     established.count()
 }
 
-/// 115 destinations, in schemas of one database: more than may have a connection at a time. The
-/// test fails if a hundred idle links are kept while other destinations wait: 15 destinations then
-/// got nothing for more than a minute.
+/// 150 destinations, in schemas of one database: more than may have a connection at a time. The
+/// test fails if a hundred idle links are kept while other destinations wait: 50 destinations then
+/// get nothing for more than a minute.
 #[tokio::test]
 async fn connections_stay_within_the_stated_numbers() {
-    const MANY: usize = 115;
+    const MANY: usize = 150;
     let mut world = plan(&["acme".to_owned()]).setting("/sync/workers", 4).await;
     let (tenant, url) = (world.id("acme").to_owned(), world.tenant("acme").destination.url());
     let more: Vec<_> =
@@ -264,7 +264,8 @@ async fn connections_stay_within_the_stated_numbers() {
     // The bounds are `sync.workers` plus the connections named in run.rs, and 100 of links.rs.
     eprintln!("{source} connections to the source, {destinations} to destinations");
     assert!((4..=SOURCE_MAX).contains(&source), "{source} connections to the source");
-    // A connection that is given up is closed a moment later, so a few more may be seen.
-    assert!((30..=110).contains(&destinations), "{destinations} connections to destinations");
+    // A connection that is given up is closed a moment later, so a few more may be seen: 12 were, on
+    // a machine that was busy with other tests. Without the bound there is one for each destination.
+    assert!((30..=130).contains(&destinations), "{destinations} connections to destinations");
     daemon.stop().await;
 }
